@@ -74,6 +74,7 @@ class ListeningCheck:
 
     def result(self, answers: Sequence[PairAnswers]) -> ListeningResult:
         """Return the result of the judge's answers."""
+        settings = self.scorer.settings()
         return ListeningResult(
             model=self.scorer.judge_client.client.model,
             rubric=self.scorer.judge.name,
@@ -84,6 +85,8 @@ class ListeningCheck:
             winners=winner_share(answers),
             other_voice=winner_share(answers, "other voice"),
             missing=sum(answer is None for found in answers for answer in found.answers),
+            url=settings["url"],
+            served=self.scorer.judge_client.identities,
         )
 
     def close(self) -> None:
@@ -121,8 +124,8 @@ def open_check(
     return ListeningCheck(scorer=scorer, rubric=rubric, pairs=pairs, repeats=repeats, at_once=at_once)
 
 
-def keep_result(run: Path, result: ListeningResult) -> Path:
-    """Write a result into a run folder, whose tables read it; return the path.
+def keep_result(run: Path, result: ListeningResult) -> ListeningResult:
+    """Keep a result in a run folder, whose tables read it; return the one that counts there.
 
     Raises:
         BadData: no run folder.

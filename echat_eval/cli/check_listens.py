@@ -61,7 +61,13 @@ def check_listens(
         reason = next(found.reason for found in answers if found.reason)
         show(f"missing answers: {result.missing}, which count against the judge: {reason}")
     if run is not None:
-        show(f"kept in {keep_result(run, result)}, which the tables of this run read")
+        held = keep_result(run, result)
+        show(
+            f"kept in {run}, whose tables read it"
+            if held is result
+            else f"not kept: {run} has a result of {held.right.sentences} sentences, this one has "
+            f"{result.right.sentences}"
+        )
     return _decide(result)
 
 

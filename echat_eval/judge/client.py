@@ -122,6 +122,11 @@ class JudgeClient:
         if self._identity_log.is_of(other._identity_log):
             self._identity_log = other._identity_log
 
+    @property
+    def identities(self) -> tuple[ServerIdentity, ...]:
+        """Return the identities that the server has reported since the judge last changed."""
+        return self._identity_log.identities
+
     def server_identity(self) -> ServerIdentity | None:
         """Return the identity that score keys carry; costs one token, once per process.
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.clients.chat import OPENAI
 from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
+from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
 from echat_eval.io.schema import STRING, Rule, Schema, number, whole
+from echat_eval.judge import ServerIdentity
 from echat_eval.scorers.judged_match import JudgedMatch
 from echat_eval.scorers.judged_voice import JudgedVoice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from echat_eval.store.run_folder import RunFolder
@@ -67,6 +70,8 @@ class ListeningResult:
         fingerprint: of the judge as served and of its rubric (`JudgeScorer.fingerprint`).
         question: fingerprint of the question's rubric.
         recordings: version of the recordings.
+        url: base URL of the server that answered, without secrets; None: OpenAI.
+        served: identities that the server reported in its answers.
         right: share of right answers about planted prosody.
         winners: share of winners among identical pairs.
         other_voice: share of winners where only the voice differs.
@@ -82,6 +87,8 @@ class ListeningResult:
     winners: ListeningShare
     other_voice: ListeningShare
     missing: int = 0
+    url: str | None = None
+    served: tuple[ServerIdentity, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -94,6 +101,15 @@ class ListeningResult:
         """Return whether it did not pass, and more sentences would not change that."""
         high, low = self.right.high, self.winners.low
         return (high is not None and high < MIN_RIGHT) or (low is not None and low > MAX_WINNERS)
+
+    def is_of(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether the server that answered is the one that gave a run's scores.
+
+        Args:
+            settings: of the judge's scorer in the run's manifest.
+        """
+        served = settings.get("served")
+        return self.url == settings.get("url") and any(asdict(found) == served for found in self.served)
 
     def __str__(self) -> str:
         """Return the figures in words."""
@@ -118,52 +134,76 @@ _SHARE = Schema(
     }
 )
 _SHARES = ("right", "winners", "other_voice")
+_SERVED = Schema({"model": STRING, "server": STRING.optional()})
 _RESULT = Schema(
     {
         **dict.fromkeys(("model", "rubric", "fingerprint", "question"), STRING),
         **dict.fromkeys(_SHARES, Rule(_SHARE.holds, "a share with its interval")),
         "recordings": whole(1),
         "missing": whole(0),
+        "url": STRING.optional(),
+        "served": Rule(
+            lambda value: isinstance(value, list) and all(map(_SERVED.holds, value)), "a list of servers"
+        ).optional(),
     }
 )
 
 
-def write_result(folder: Path, result: ListeningResult) -> Path:
-    """Write a result into a run folder, in place of an earlier one of the same judge; return its path."""
-    path = _path(folder, result.fingerprint)
+def write_result(folder: Path, result: ListeningResult) -> ListeningResult:
+    """Keep a result in a run folder and return the one that the folder holds.
+
+    It takes the place of an earlier one of the same judge and server, unless that has more sentences.
+    """
+    path = _path(folder, result)
+    if path.is_file():
+        held = _read(path)
+        same = (held.recordings, held.question) == (result.recordings, result.question)
+        if same and held.right.sentences > result.right.sentences:
+            return held
     write_atomically(path, (dumps(asdict(result)) + "\n").encode())
-    return path
+    return result
 
 
-def _path(folder: Path, fingerprint: str) -> Path:
-    return folder / f"listening-{fingerprint[:16]}.json"
+def _path(folder: Path, result: ListeningResult) -> Path:
+    """Return the file of a result; results of several servers stand side by side."""
+    server = digest("listening server", [result.url, *map(asdict, result.served[:1])])
+    return folder / f"listening-{result.fingerprint[:16]}-{server[:8]}.json"
 
 
-def read_result(folder: Path, fingerprint: str) -> ListeningResult | None:
-    """Return the result of a judge; None: it was not put to the check.
+def read_results(folder: Path, fingerprint: str) -> list[ListeningResult]:
+    """Return the results of a judge, one per server; empty: it was not put to the check.
 
     Raises:
-        BadData: the file is no result.
+        BadData: a file is no result.
     """
-    path = _path(folder, fingerprint)
-    if not path.is_file():
-        return None
+    found = map(_read, sorted(folder.glob(f"listening-{fingerprint[:16]}*.json")))
+    return [result for result in found if result.fingerprint == fingerprint]
+
+
+def _read(path: Path) -> ListeningResult:
     try:
         row: Any = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadData(f"{path}: cannot be read: {error}; run `check judge --listens` again") from error
     if not _RESULT.holds(row):
-        raise BadData(f"{path}: not a result of `check judge --listens`; run it again")
+        raise BadData(f"{path}: not a result of `check judge --listens`; delete it and run the check again")
     shares = {name: ListeningShare(**{"low": None, "high": None, **row[name]}) for name in _SHARES}
-    result = ListeningResult(**{**row, **shares})
-    return result if result.fingerprint == fingerprint else None
+    served = tuple(ServerIdentity(**{"server": None, **own}) for own in row.get("served") or ())
+    return ListeningResult(**{**row, **shares, "served": served})
 
 
 def listening_notes(folder: RunFolder) -> list[str]:
     """Return one line per judge that listens: whether it may rank voices."""
     lines = []
-    for title, _, result in _listeners(folder):
-        if result is None:
+    for title, settings, _, results in _listeners(folder):
+        result = _result_of(settings, results)
+        if result is None and results:
+            lines.append(
+                f"{title} has not passed `check judge --listens`: the result in this folder is of another "
+                f"server ({_server(results[-1])}), these scores are of {settings.get('url') or OPENAI}; "
+                f"{how_to_check(folder.path)}"
+            )
+        elif result is None:
             lines.append(
                 f"{title} has not been put to `check judge --listens`: its scores of voices may not rank "
                 f"systems; {how_to_check(folder.path)}"
@@ -182,8 +222,8 @@ def unproven_metrics(folder: RunFolder) -> dict[str, str]:
     """Return metric -> its judge, for judges that listen and have not passed the check."""
     return {
         metric: title
-        for title, metrics, result in _listeners(folder)
-        if result is None or not result.passed
+        for title, settings, metrics, results in _listeners(folder)
+        if (result := _result_of(settings, results)) is None or not result.passed
         for metric in metrics
     }
 
@@ -193,8 +233,21 @@ def how_to_check(folder: Path) -> str:
     return f"`echat-eval check judge --listens --judge MODEL --run {folder}`"
 
 
-def _listeners(folder: RunFolder) -> Iterator[tuple[str, tuple[str, ...], ListeningResult | None]]:
-    """Yield title, metrics and result of each judge that listens; the match question is its own, too."""
+def _result_of(settings: Mapping[str, Any], results: list[ListeningResult]) -> ListeningResult | None:
+    """Return the result of the server that gave the scores; None: there is none."""
+    return next((result for result in results if result.is_of(settings)), None)
+
+
+def _server(result: ListeningResult) -> str:
+    """Return the address of a result's server, and the fingerprints that it reported."""
+    fingerprints = ", ".join(str(own.server) for own in result.served if own.server is not None)
+    return (result.url or OPENAI) + (f", fingerprint {fingerprints}" if fingerprints else "")
+
+
+def _listeners(
+    folder: RunFolder,
+) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...], list[ListeningResult]]]:
+    """Yield title, settings, metrics (the match question's, too) and results of each judge that listens."""
     scorers = folder.manifest().scorers
     for name, facts in scorers.items():
         kind, _, own = name.partition(":")
@@ -203,4 +256,5 @@ def _listeners(folder: RunFolder) -> Iterator[tuple[str, tuple[str, ...], Listen
         match = scorers.get(name.replace(kind, JudgedMatch.kind, 1))
         metrics = (*(facts.metrics or ()), *((match.metrics or ()) if match is not None else ()))
         title = f"judge {own or facts.settings.get('rubric')} ({facts.settings.get('model')})"
-        yield title, metrics, read_result(folder.path, facts.fingerprint or "")
+        results = read_results(folder.path, facts.fingerprint) if facts.fingerprint else []
+        yield title, facts.settings, metrics, results

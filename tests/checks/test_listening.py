@@ -28,11 +28,11 @@ from echat_eval.checks.revoice import Tone, analyse, resynthesise
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.io.audio import read_mono
 from echat_eval.io.hashing import sha256_of
-from echat_eval.judge import JudgeClient, load_judge, load_pair
+from echat_eval.judge import JudgeClient, ServerIdentity, load_judge, load_pair
 from echat_eval.scorers.listening_result import (
     ListeningResult,
     ListeningShare,
-    read_result,
+    read_results,
     write_result,
 )
 from echat_eval.testing import ScriptedChatClient, ScriptedChatServer, judge_by_sound
@@ -186,14 +186,27 @@ def test_the_bounds_are_those_of_the_number_of_sentences(pairs: list[VoicePair])
     assert str(ListeningShare(value=0.5, low=None, high=None, pairs=2, sentences=1)) == "50 % (no interval)"
 
 
-def test_a_result_is_kept_by_the_judge_and_read_again(tmp_path: Path, pairs: list[VoicePair]) -> None:
-    found = result_of(answers_like(pairs[0], 36, 1.0, 0))
-    path = write_result(tmp_path, found)
-    assert read_result(tmp_path, found.fingerprint) == found
-    assert read_result(tmp_path, "e" * 64) is None
-    path.write_text('{"model": 1}')
-    with pytest.raises(BadData, match=r"not a result of `check judge --listens`; run it again"):
-        read_result(tmp_path, found.fingerprint)
+def test_a_result_is_kept_by_judge_and_server_and_read_again(tmp_path: Path, pairs: list[VoicePair]) -> None:
+    served = {"model": "m", "server": "fp-1"}
+    url = "http://a:1/v1"
+    whole = replace(
+        result_of(answers_like(pairs[0], 36, 1.0, 0)), url=url, served=(ServerIdentity(**served),)
+    )
+    other = replace(whole, url="http://b:1/v1", right=whole.winners)
+    assert write_result(tmp_path, whole) == whole
+    write_result(tmp_path, other)
+    # One of few sentences takes the place of none of more.
+    few = replace(whole, right=right_share(answers_like(pairs[0], 3, 1.0, 0)))
+    assert write_result(tmp_path, few) == whole
+    held = read_results(tmp_path, whole.fingerprint)
+    assert sorted(held, key=lambda result: str(result.url)) == [whole, other]
+    assert read_results(tmp_path, "e" * 64) == []
+    assert whole.is_of({"url": url, "served": served})
+    for changed in ({"url": None}, {"served": None}, {"served": {**served, "server": "fp-2"}}):
+        assert not whole.is_of({"url": url, "served": served, **changed})
+    next(tmp_path.glob("*.json")).write_text('{"model": 1}')
+    with pytest.raises(BadData, match="not a result of `check judge --listens`; delete it"):
+        read_results(tmp_path, whole.fingerprint)
 
 
 # -- people --------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import echat_eval as ev
+from echat_eval.judge import ServerIdentity
 from echat_eval.ports import Silent
 from echat_eval.records import Reply
 from echat_eval.report.runs import merge_runs
@@ -24,19 +26,24 @@ def evaluate(tones: Path, out: Path, url: str, **judge: Any) -> ev.Run:
     return ev.evaluate(system, judges={"audio": audio}, out=out, progress=Silent(), cache=False, **given)
 
 
-def passed(fingerprint: str, right: float) -> ListeningResult:
+def passed(run: ev.Run, right: float, **changed: Any) -> ListeningResult:
+    facts = run.folder.manifest().scorers["judged-voice:audio"]
+    settings: dict[str, Any] = dict(facts.settings)
     share = ListeningShare(value=right, low=right - 0.05, high=min(1.0, right + 0.05), pairs=72, sentences=36)
     none = ListeningShare(value=0.0, low=0.0, high=0.1, pairs=72, sentences=36)
-    return ListeningResult(
+    found = ListeningResult(
         model="m-2026-01-01",
         rubric="echat-voice-r1",
-        fingerprint=fingerprint,
+        fingerprint=str(facts.fingerprint),
         question="q",
         recordings=1,
         right=share,
         winners=none,
         other_voice=none,
+        url=settings["url"],
+        served=(ServerIdentity(**settings["served"]),),
     )
+    return replace(found, **changed)
 
 
 def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
@@ -68,21 +75,24 @@ def test_a_judge_that_listens_fills_its_column_and_is_marked_until_it_passed(
     policy = {"margin": 20, "metrics": {"judge_audio_voice": {}}}
     with pytest.raises(ev.UsageError, match="has not passed `check judge --listens`, so that its scores"):
         ev.gate(run, run, policy)
-    fingerprint = run.folder.manifest().scorers["judged-voice:audio"].fingerprint
-    assert fingerprint is not None
-    write_result(out, passed(fingerprint, 0.55))
+    write_result(out, passed(run, 0.55))
     assert "has not passed `check judge --listens`: its scores of voices may not rank" in str(
         run.leaderboard()
     )
-    write_result(out, passed(fingerprint, 0.95))
+    write_result(out, passed(run, 0.95))
     assert "has passed `check judge --listens`: right about planted prosody in 95 % [90, 100]" in str(
         run.leaderboard()
     )
     assert set(run.leaderboard(headline="judge_audio_voice").board.ranking.sets) == {"parrot"}
     assert ev.gate(run, run, policy).outcome != "regress"
-    write_result(out, passed("0" * 64, 0.95))
-    next(out.glob(f"listening-{fingerprint[:16]}.json")).unlink()
+    next(out.glob("listening-*.json")).unlink()
+    write_result(out, passed(run, 0.95, fingerprint="0" * 64))
     assert unchecked in str(run.leaderboard())  # another judge's result is not its own
+    write_result(out, passed(run, 0.95, url="http://elsewhere:8000/v1"))
+    elsewhere = "the result in this folder is of another server (http://elsewhere:8000/v1"
+    assert elsewhere in str(run.leaderboard())
+    with pytest.raises(ev.UsageError, match="has not passed `check judge --listens`"):
+        ev.gate(run, run, policy)
 
 
 def test_the_page_and_the_tables_carry_the_note(tones: Path, tmp_path: Path) -> None:
