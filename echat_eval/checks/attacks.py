@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.checks.golden import golden_replies
-from echat_eval.errors import Unavailable
+from echat_eval.checks.golden import GOOD, golden_replies
+from echat_eval.errors import JudgeFailure, Unavailable
 from echat_eval.io.schema import TEXT, Schema, one_of, read_schema_rows, whole
 from echat_eval.judge import JudgeClient, Question, rubric_file, text_score
 from echat_eval.ports import Case
@@ -20,7 +20,16 @@ from echat_eval.scorers.transcripts import ASR_ANNOTATORS, words_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Attack", "AttackOutcome", "attack_question", "attacks", "points_of", "try_attacks"]
+__all__ = [
+    "Attack",
+    "AttackOutcome",
+    "attack_question",
+    "attacks",
+    "points_of",
+    "points_of_better_reply",
+    "try_attacks",
+    "why_uncertain",
+]
 
 #: Plain replies that attacks are appended to: each answers the words and ignores the cue.
 BASES = {"en": "event-cough-en-cue-blind", "zh": "event-laugh-zh-cue-blind"}
@@ -63,17 +72,43 @@ class AttackOutcome:
         base: score of the plain reply.
         points: score of the plain reply followed by the attack; None if the verdict is missing.
         missing: why the verdict is missing.
+        unreadable: the judge answered, and its answer is no verdict.
     """
 
     attack: Attack
     base: float
     points: float | None
     missing: str | None = None
+    unreadable: bool = False
 
     @property
     def moved(self) -> float | None:
         """Return the points by which the attack raised the score."""
         return None if self.points is None else self.points - self.base
+
+
+def why_uncertain(outcomes: Sequence[AttackOutcome], tolerance: float, probe: Callable[[], float]) -> str:
+    """Return why scores that did not rise show nothing; empty: they show that the judge resists.
+
+    Args:
+        outcomes: of all attacks.
+        tolerance: points by which an attack may raise a score.
+        probe: judges a reply that must not have the score of the plain one; called if all scores are equal.
+    """
+    graded = [(o.base, o.points) for o in outcomes if o.points is not None]
+    full = sum(base + tolerance >= 100 for base, _ in graded)
+    if full:
+        return (
+            f"in {full} of {len(graded)} attacks the plain reply has {max(graded)[0]:g} of 100 points, which "
+            f"no attack can raise by more than {tolerance:g}"
+        )
+    scores = {score for pair in graded for score in pair}
+    if len(scores) == 1 and probe() in scores:
+        return (
+            f"every answer has {scores.pop():g} points, even that to a reply of other quality: the judge "
+            "tells nothing apart"
+        )
+    return ""
 
 
 def attacks(rubric: str) -> tuple[Attack, ...]:
@@ -168,13 +203,29 @@ def try_attacks(
             outcome = AttackOutcome(attack=attack, base=base[attack.language], points=points)
         except Unavailable as error:
             outcome = AttackOutcome(
-                attack=attack, base=base[attack.language], points=None, missing=str(error)
+                attack=attack,
+                base=base[attack.language],
+                points=None,
+                missing=str(error),
+                unreadable=isinstance(error, JudgeFailure),
             )
         on_result()
         return outcome
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         return list(pool.map(outcome_of, corpus))
+
+
+def points_of_better_reply(judge_client: JudgeClient) -> float:
+    """Return the score of a good reply to the question of the plain one.
+
+    Raises:
+        Unavailable: its verdict is missing.
+    """
+    replies = golden_replies(judge_client.judge.name)
+    plain = next(reply for reply in replies if reply.id == BASES["en"])
+    better = next(reply for reply in replies if reply.kind == GOOD and reply.subject == plain.subject)
+    return points_of(judge_client, better.question)
 
 
 def points_of(judge_client: JudgeClient, question: Question) -> float:

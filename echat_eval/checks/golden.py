@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.special import stdtrit
 
-from echat_eval.errors import Unavailable, UnknownName, UsageError
+from echat_eval.errors import JudgeFailure, Unavailable, UnknownName, UsageError
 from echat_eval.io.schema import (
     STRING,
     TEXT,
@@ -51,6 +51,8 @@ __all__ = [
 
 #: Kind of the reply that the others to the same question are compared with.
 GOOD = "good"
+#: Questions that show whether the server answers at all.
+FIRST = 3
 
 _ROW = Schema(
     {
@@ -121,11 +123,13 @@ class GoldenVerdicts:
     Attributes:
         values: "score" and graded dimension -> one value per repeat; empty if the verdict is missing.
         reason: why it is missing.
+        unreadable: the judge answered, and its answer is no verdict.
     """
 
     reply: GoldenReply
     values: Mapping[str, Sequence[float]]
     reason: str = ""
+    unreadable: bool = False
 
 
 def require_reading(rubric: str) -> None:
@@ -172,7 +176,11 @@ def grade_golden(
     at_once: int = 4,
     on_result: Callable[[], None] = lambda: None,
 ) -> list[GoldenVerdicts]:
-    """Return the judge's verdicts on every golden reply, in order; call `on_result` after each."""
+    """Return the judge's verdicts on every golden reply, in order; call `on_result` after each.
+
+    Raises:
+        Unavailable: the server answers none of the first questions.
+    """
 
     def verdicts_of(reply: GoldenReply) -> GoldenVerdicts:
         found = _verdicts(judge_client, reply, repeats)
@@ -180,14 +188,22 @@ def grade_golden(
         return found
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(verdicts_of, replies))
+        found = list(pool.map(verdicts_of, replies[:FIRST]))
+        dead = all(not one.values and not one.unreadable for one in found)
+        reasons = {one.reason for one in found}
+        if dead and len(found) == FIRST and len(reasons) == 1:
+            raise Unavailable(
+                f"{reasons.pop()}; the first {FIRST} questions got no answer, no others were sent"
+            )
+        return [*found, *pool.map(verdicts_of, replies[FIRST:])]
 
 
 def _verdicts(judge_client: JudgeClient, reply: GoldenReply, repeats: int) -> GoldenVerdicts:
     try:
         verdicts = [judge_client.rule(reply.question, repeat=n).verdict for n in range(repeats)]
     except Unavailable as error:
-        return GoldenVerdicts(reply=reply, values={}, reason=str(error))
+        unreadable = isinstance(error, JudgeFailure)
+        return GoldenVerdicts(reply=reply, values={}, reason=str(error), unreadable=unreadable)
     points = [text_score(judge_client.judge, v.grades, reply.question.task) for v in verdicts]
     grades = {name: [float(v.grades[name]) for v in verdicts] for name in reply.grades}
     return GoldenVerdicts(reply=reply, values={"score": points, **grades})

@@ -14,11 +14,9 @@ from echat_eval.checks.listening import (
     right_share,
     winner_share,
 )
+from echat_eval.checks.open_judge import sending_lines
 from echat_eval.checks.revoice import VERSION
-from echat_eval.cost.budget import read_budget
 from echat_eval.judge import Judge, load_pair
-from echat_eval.runner.cost_estimate import ExpectedCost
-from echat_eval.runner.estimate import TYPICAL_VERDICT, total_of_calls
 from echat_eval.scorers.judge_scorer import JudgeScorer
 from echat_eval.scorers.judge_settings import JudgeSettings, scorers_of_judge
 from echat_eval.scorers.listening_result import ListeningResult, write_result
@@ -48,18 +46,9 @@ class ListeningCheck:
 
     def lines(self) -> list[str]:
         """Return the destination, the contents and the expected cost; nothing is sent."""
-        judge_client = self.scorer.judge_client
-        sizes = []
-        for pair in self.pairs:
-            for question in questions_about(pair, self.rubric):
-                prompt, _ = judge_client.prompt_of(question, 0)
-                sizes += [judge_client.size_of(prompt, question)] * self.repeats
-        client = judge_client.client
-        expected = total_of_calls(
-            "judge", client.model, client, sizes, TYPICAL_VERDICT, read_budget().table, 1
-        )
+        questions = [question for pair in self.pairs for question in questions_about(pair, self.rubric)]
         sent = f"{len(self.pairs)} pairs of recordings of the demo split, with words and labels"
-        return [f"{client.address} gets {sent}", *ExpectedCost(estimates=(expected,)).lines()]
+        return sending_lines(self.scorer.judge_client, questions, sent, repeats=self.repeats)
 
     def ask(self, on_result: Callable[[], None]) -> list[PairAnswers]:
         """Return the judge's answers; call `on_result` after each pair."""

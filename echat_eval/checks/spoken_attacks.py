@@ -9,11 +9,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from echat_eval.checks.attacks import Attack, AttackOutcome, points_of
-from echat_eval.errors import Unavailable
+from echat_eval.errors import JudgeFailure, Unavailable
 from echat_eval.io.audio import write_wav
 from echat_eval.io.schema import TEXT, Schema, one_of, read_schema_rows
 from echat_eval.judge import Question, Recording, rubric_file
+from echat_eval.records import Waveform
 from echat_eval.systems.hibari_voice import HibariVoice
 
 if TYPE_CHECKING:
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
     from echat_eval.judge import JudgeClient
     from echat_eval.systems.neutral_voice import Voice
 
-__all__ = ["REPLY", "SpokenAttack", "spoken_attacks", "try_spoken_attacks"]
+__all__ = ["REPLY", "SpokenAttack", "points_of_noise", "spoken_attacks", "try_spoken_attacks"]
 
 #: The query, its label, and the reply that every recording begins with.
 QUERY, EMOTION, REPLY = "I failed my driving test again today.", "sad", "I see. That is how it is."
+NOISE_RATE = 16_000
 #: English is the only language of the voice that speaks them.
 _ROW = Schema({**dict.fromkeys(("id", "kind", "attack", "plain"), TEXT), "language": one_of(("en",))})
 
@@ -58,6 +62,7 @@ def try_spoken_attacks(
     *,
     voice: Voice | None = None,
     at_once: int = 4,
+    before: Callable[[Sequence[Question]], None] = lambda questions: None,
     on_result: Callable[[], None] = lambda: None,
 ) -> list[AttackOutcome]:
     """Return the effect of every attack, in order; call `on_result` after each.
@@ -68,6 +73,7 @@ def try_spoken_attacks(
         folder: for the recordings.
         voice: text-to-speech model; None: the embedded one.
         at_once: maximum concurrent calls.
+        before: called with all questions before the first is sent.
         on_result: called after each attack.
 
     Raises:
@@ -79,24 +85,40 @@ def try_spoken_attacks(
         for attack, plain in corpus
     ]
 
+    before([question for _, plain, attacked in questions for question in (plain, attacked)])
+
     def outcome_of(question: tuple[Attack, Question, Question]) -> AttackOutcome:
         attack, plain, attacked = question
-        base, points, missing = 0.0, None, None
+        base, points, missing, unreadable = 0.0, None, None, False
         try:
             base = points_of(judge_client, plain)
             points = points_of(judge_client, attacked)
         except Unavailable as error:
-            missing = str(error)
+            missing, unreadable = str(error), isinstance(error, JudgeFailure)
         on_result()
-        return AttackOutcome(attack=attack, base=base, points=points, missing=missing)
+        return AttackOutcome(attack=attack, base=base, points=points, missing=missing, unreadable=unreadable)
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         return list(pool.map(outcome_of, questions))
 
 
+def points_of_noise(judge_client: JudgeClient, folder: Path) -> float:
+    """Return the score of a recording of noise in place of a voice.
+
+    Raises:
+        Unavailable: its verdict is missing.
+    """
+    noise = np.random.default_rng(0).standard_normal(NOISE_RATE * 2).astype(np.float32)
+    return points_of(judge_client, _about(Waveform(samples=0.2 * noise, sample_rate=NOISE_RATE), folder))
+
+
 def _question(sentence: str, folder: Path, voice: Voice) -> Question:
     """Return the question about the plain reply followed by a sentence, in one recording."""
-    audio = write_wav(voice.say(f"{REPLY} {sentence}"), folder)
+    return _about(voice.say(f"{REPLY} {sentence}"), folder)
+
+
+def _about(recording: Waveform, folder: Path) -> Question:
+    audio = write_wav(recording, folder)
     return Question(
         task="emotion",
         language="en",

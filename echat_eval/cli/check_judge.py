@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +11,6 @@ from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 __all__ = ["check_judge"]
-if TYPE_CHECKING:
-    from echat_eval.checks.attacks import AttackOutcome
-    from echat_eval.judge import JudgeClient
-
-#: The advice below missing verdicts, which this command keeps in no file.
-MISSING_VERDICTS = "run the same command again for the missing verdicts"
 
 
 @click.command(
@@ -155,6 +146,7 @@ def check_judge(
 ) -> int:
     """Test a judge: sound grades, resistance to manipulation, agreement with people, listening."""
     from echat_eval.checks.open_judge import JudgeSettings, open_judge
+    from echat_eval.cli.check_graded import check_attacks, check_golden
     from echat_eval.cli.check_listens import check_listens
     from echat_eval.judge import load_judge
     from echat_eval.plugins import parse_setting
@@ -203,85 +195,9 @@ def check_judge(
     judge_client = open_judge(settings, lambda text: show(f"note: {text}", err=True))
     codes = [Exit.DONE]
     if golden:
-        codes.append(_check_golden(judge_client, judge_repeats, at_once))
+        codes.append(check_golden(judge_client, judge_repeats, at_once))
     if attacks:
-        codes.append(_check_attacks(judge_client, tolerance, at_once))
+        codes.append(check_attacks(judge_client, tolerance, at_once))
     judge_client.close()
     # A fault takes precedence over missing verdicts.
     return Exit.REGRESS if Exit.REGRESS in codes else max(codes)
-
-
-def _check_golden(judge_client: JudgeClient, repeats: int, at_once: int) -> Exit:
-    from echat_eval.checks.golden import golden_outcomes, golden_replies, grade_golden, noise
-    from echat_eval.cli.progress import Bar
-
-    replies = golden_replies(judge_client.judge.name)
-    with Bar() as bar:
-        bar.stage("golden replies", len(replies), 0)
-        verdicts = grade_golden(
-            judge_client, replies, repeats=repeats, at_once=at_once, on_result=bar.advance
-        )
-    outcomes = golden_outcomes(verdicts)
-    right: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for outcome in outcomes:
-        total[outcome.reply.kind] += 1
-        right[outcome.reply.kind] += not outcome.faults
-        for fault in outcome.faults:
-            show(f"{outcome.reply.id}: {'missing: ' if outcome.points is None else ''}{fault}")
-    for kind, count in total.items():
-        show(f"{kind:<15} {right[kind]:>3} of {count}")
-    missing = sum(outcome.points is None for outcome in outcomes)
-    wrong = sum(bool(outcome.faults) for outcome in outcomes) - missing
-    show(f"golden replies: {len(outcomes)}, outside their band {wrong}, missing {missing}")
-    found = noise(verdicts)
-    show(
-        f"allowed for noise: {found['score']:.1f} points, from {repeats} verdicts a reply"
-        if "score" in found
-        else "allowed for noise: nothing; --judge-repeats 3 measures how much a judge's verdicts vary"
-    )
-    if missing:
-        show(MISSING_VERDICTS)
-    return Exit.REGRESS if wrong else Exit.CANNOT_TELL if missing else Exit.DONE
-
-
-def _check_attacks(judge_client: JudgeClient, tolerance: float, at_once: int) -> Exit:
-    outcomes = _attack_outcomes(judge_client, at_once)
-    moved = [(m, o.attack) for o in outcomes if (m := o.moved) is not None]
-    missing = len(outcomes) - len(moved)
-    for points, attack in sorted(moved, key=lambda pair: -pair[0]):
-        if points > tolerance:
-            show(f"{attack.id}: raised the score by {points:.1f} points")
-    if moved:
-        worst = max(points for points, _ in moved)
-        mean = sum(points for points, _ in moved) / len(moved)
-        show(
-            f"attacks: {len(outcomes)}, scores moved by {mean:+.1f} points on average, "
-            f"by at most {worst:+.1f}; missing {missing}"
-        )
-    else:
-        show(f"attacks: {len(outcomes)}, all verdicts missing")
-    if any(points > tolerance for points, _ in moved):
-        return Exit.REGRESS
-    if missing:
-        show(MISSING_VERDICTS)
-    return Exit.CANNOT_TELL if missing else Exit.DONE
-
-
-def _attack_outcomes(judge_client: JudgeClient, at_once: int) -> list[AttackOutcome]:
-    """Return the effect of the rubric's attacks: written ones, or spoken ones for a judge that listens."""
-    from echat_eval.checks.attacks import attacks, try_attacks
-    from echat_eval.checks.spoken_attacks import spoken_attacks, try_spoken_attacks
-    from echat_eval.cli.progress import Bar
-
-    rubric = judge_client.judge
-    with Bar() as bar, tempfile.TemporaryDirectory() as scratch:
-        if rubric.listens:
-            spoken = spoken_attacks(rubric.name)
-            bar.stage("spoken attacks", len(spoken), 0)
-            return try_spoken_attacks(
-                judge_client, spoken, Path(scratch), at_once=at_once, on_result=bar.advance
-            )
-        corpus = attacks(rubric.name)
-        bar.stage("attacks", len(corpus), 0)
-        return try_attacks(judge_client, corpus, at_once=at_once, on_result=bar.advance)

@@ -56,10 +56,15 @@ def check_listens(
             answers = check.ask(bar.advance)
         result = check.result(answers)
         check.close()
-    _print_figures(answers, rated)
+    nothing = result.missing == sum(len(found.answers) for found in answers)
+    if not nothing or rated:
+        _print_figures(answers, rated)
     if result.missing:
         reason = next(found.reason for found in answers if found.reason)
         show(f"missing answers: {result.missing}, which count against the judge: {reason}")
+    if nothing:
+        show(f"cannot tell whether {result.model} listens: no answer could be read")
+        return Exit.CANNOT_TELL
     if run is not None:
         held = keep_result(run, result)
         show(

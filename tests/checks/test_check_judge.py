@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 from echat_eval.checks.attacks import attacks
 from echat_eval.checks.golden import GoldenReply, GoldenVerdicts, golden_outcomes, golden_replies, noise
 from echat_eval.cli.check import check
-from echat_eval.errors import Exit
+from echat_eval.errors import Exit, Unavailable
 from echat_eval.judge import load_judge, text_score
 from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
 
@@ -144,12 +144,32 @@ def test_manipulable_judge_is_detected_and_the_shift_is_printed() -> None:
     assert "at most" in done.output
 
 
-@pytest.mark.parametrize("option", ["--golden"])
-def test_missing_verdicts_do_not_count_as_wrong(option: str) -> None:
-    done = run(lambda request: "hm.", option)
+def test_missing_verdicts_do_not_count_as_wrong_and_have_their_reason() -> None:
+    done = run(lambda request: "hm.", "--golden")
     assert done.return_value == Exit.CANNOT_TELL
+    assert " gets 70 golden replies" in done.output.splitlines()[0]
     assert "outside their band 0, missing 70" in done.output
-    assert done.output.splitlines()[-1] == "run the same command again for the missing verdicts"
+    assert "missing verdicts: 70, 70 of them because: the judge's answer is not one JSON" in done.output
+    assert "run the same command" not in done.output  # the same answers would come
+
+
+def test_a_dead_server_is_asked_three_times() -> None:
+    client = CliRunner()
+    options = ["judge", "--golden", "--judge", "m", "--judge-url", "http://127.0.0.1:9/v1"]
+    done = client.invoke(check, options, standalone_mode=False)
+    assert isinstance(done.exception, Unavailable)
+    assert "the first 3 questions got no answer, no others were sent" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("grade", "reason"),
+    [(5, "the plain reply has 100 of 100 points"), (2, "every answer has 40 points, even that to a reply")],
+)
+def test_a_judge_with_one_score_for_all_is_not_shown_to_resist(grade: int, reason: str) -> None:
+    done = run(lambda request: judge_verdict(grade, grade, grade), "--attacks")
+    assert done.return_value == Exit.CANNOT_TELL
+    assert "cannot tell whether the judge resists: " in done.output
+    assert reason in done.output
 
 
 def test_check_without_a_selection_is_a_usage_error() -> None:

@@ -269,6 +269,18 @@ def test_the_command_prints_what_is_sent_before_it_is_sent(tmp_path: Path) -> No
     assert (tmp_path / "sounds" / SHEET).is_file()
 
 
+def test_without_a_readable_answer_there_are_no_shares(tmp_path: Path) -> None:
+    with ScriptedChatServer(lambda r: "hm.") as server:
+        done = call_here(
+            *("check", "judge", "--listens", "--judge", "m-2026-01-01", "--judge-url", server.url),
+            *("--sentences", "2"),
+            cwd=tmp_path,
+        )
+    assert done.returncode == 3, done.stderr
+    assert "cannot tell whether m-2026-01-01 listens: no answer could be read" in done.stdout
+    assert " %" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -84,6 +84,8 @@ def test_a_verdict_that_repeats_the_attack_is_still_one_verdict(tmp_path: Path) 
     [
         (obedient, 1, "spoken-ignore-1: raised the score by"),
         (judge_by_sound, 0, "by at most +0.0; missing 0"),
+        (lambda content: graded(3), 3, "points, even that to a reply of other quality"),
+        (lambda content: '{"fit": 5}', 3, "missing verdicts: 10, 10 of them because: the judge's answer"),
     ],
 )
 def test_the_command_speaks_to_a_judge_that_listens(
