@@ -141,6 +141,10 @@ class RealtimeSession:
             await self._refuse(api_error_of(error), cause)
 
     async def _send(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Send events: all of them, even if the reply that they belong to is cancelled meanwhile."""
+        await asyncio.shield(asyncio.ensure_future(self._send_all(events)))
+
+    async def _send_all(self, events: Iterable[Mapping[str, Any]]) -> None:
         async with self._sending:
             for event in events:
                 try:
@@ -253,6 +257,8 @@ class RealtimeSession:
         self._cancelled = False
         cause = event["event_id"] if isinstance(event.get("event_id"), str) else None
         self._response = asyncio.ensure_future(self._respond(question, events, kept=kept, cause=cause))
+        # Its first step: a task that is cancelled before it never runs, and could not say that it ended.
+        await asyncio.sleep(0)
 
     async def _cancel_response(self, event: Mapping[str, Any]) -> None:
         if self._response is None:
@@ -295,7 +301,7 @@ class RealtimeSession:
             with contextlib.suppress(WebSocketDisconnect):
                 await self._send(events.failed(shown) if accepted else [error_event(shown, cause)])
         finally:
-            item.text, item.shown = events.said, events.item("completed")
+            item.text, item.shown = events.said, events.item("incomplete" if self._cancelled else "completed")
             self._response = None
             if self.service.draining:
                 self._end_if_idle()

@@ -47,6 +47,10 @@ def item_events(item: Mapping[str, Any], after: str | None) -> list[Event]:
     ]
 
 
+def _done(response: Event) -> Event:
+    return {"type": "response.done", "response": response}
+
+
 def _item(item_id: str, role: str, content: list[dict[str, Any]], status: str) -> Event:
     return {
         "id": item_id,
@@ -74,6 +78,7 @@ class ResponseEvents:
         self.id, self.item_id = new_id("resp"), new_id("item")
         self._modality, self._conversation, self._metadata = modality, conversation, metadata
         self._after, self._words = after, ""
+        self._is_begun = self._is_ended = False
         self._place = {
             "response_id": self.id,
             "item_id": self.item_id,
@@ -83,6 +88,7 @@ class ResponseEvents:
 
     def begin(self) -> list[Event]:
         """Return the events that announce it."""
+        self._is_begun = True
         item = _item(self.item_id, "assistant", [], "in_progress")
         begun = [
             {"type": "response.created", "response": self._response("in_progress", [])},
@@ -103,9 +109,30 @@ class ResponseEvents:
 
     def end(self, reply: Reply) -> list[Event]:
         """Return the events of its end."""
-        words = reply.text or ""
         status = "incomplete" if reply.finish_reason == "length" else "completed"
-        item = self._whole_item(words, status)
+        item = self._whole_item(reply.text or "", status)
+        details = {"type": "incomplete", "reason": "max_output_tokens"} if status == "incomplete" else None
+        response = self._response(status, [item], details) | {"usage": realtime_usage(reply)}
+        extras = {
+            "think": reply.think,
+            "perceived": dict(reply.perceived) or None,
+            "reply_emotion": reply.reply_emotion,
+        }
+        response |= {name: value for name, value in extras.items() if value is not None}
+        return self._ended([*self._item_end(reply.text or "", item), _done(response)])
+
+    def cancelled(self, reason: str) -> list[Event]:
+        """Return the end of a reply that was given up; nothing if its end was sent."""
+        details = {"type": "cancelled", "reason": reason}
+        if not self._is_begun:
+            created = {"type": "response.created", "response": self._response("in_progress", [])}
+            return self._ended([created, _done(self._response("cancelled", [], details))])
+        item = self._whole_item(self._words, "incomplete")
+        done = _done(self._response("cancelled", [item], details))
+        return self._ended([*self._item_end(self._words, item), done])
+
+    def _item_end(self, words: str, item: Event) -> list[Event]:
+        """Return the events that end its only item."""
         word_end = {"transcript": words} if self._modality == "audio" else {"text": words}
         events: list[Event] = []
         if self._modality == "audio":
@@ -117,27 +144,18 @@ class ResponseEvents:
         ]
         if self._conversation is not None:
             events.append({"type": "conversation.item.done", "previous_item_id": self._after, "item": item})
-        details = {"type": "incomplete", "reason": "max_output_tokens"} if status == "incomplete" else None
-        response = self._response(status, [item], details) | {"usage": realtime_usage(reply)}
-        extras = {
-            "think": reply.think,
-            "perceived": dict(reply.perceived) or None,
-            "reply_emotion": reply.reply_emotion,
-        }
-        response |= {name: value for name, value in extras.items() if value is not None}
-        return [*events, {"type": "response.done", "response": response}]
+        return events
 
-    def cancelled(self, reason: str) -> list[Event]:
-        """Return the end of a reply that was given up."""
-        item = self._whole_item(self._words, "incomplete")
-        details = {"type": "cancelled", "reason": reason}
-        return [{"type": "response.done", "response": self._response("cancelled", [item], details)}]
+    def _ended(self, events: list[Event]) -> list[Event]:
+        """Return the events of its end the first time, and nothing afterwards."""
+        events, self._is_ended = [] if self._is_ended else events, True
+        return events
 
     def failed(self, error: ApiError) -> list[Event]:
         """Return the end of a reply that failed."""
         shown = {"type": error.type, "code": error.code, "message": error.message}
         details = {"type": "failed", "error": shown}
-        return [{"type": "response.done", "response": self._response("failed", [], details)}]
+        return self._ended([_done(self._response("failed", [], details))])
 
     def item(self, status: str) -> Event:
         """Return its item, with the words so far."""

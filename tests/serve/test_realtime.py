@@ -262,6 +262,26 @@ def test_items_are_kept_and_only_one_reply_is_in_progress(
     assert [(turn.role, turn.text) for turn in history] == [("user", None), ("assistant", "I hear ")]
 
 
+def test_a_reply_that_is_cancelled_at_once_ends(server: RunningServer, model: ScriptedAnswerer) -> None:
+    async def talk(client: Client) -> None:
+        for _ in range(3):
+            await client.send(AUDIO, COMMIT, REPLY, {"type": "response.cancel"})
+            created = await client.until("response.created")
+            done = await client.until("response.done")
+            assert done["response"]["id"] == created["response"]["id"]
+            assert done["response"]["status"] == "cancelled"
+        model.hold.clear()
+        await client.send(REPLY)
+        await client.until("response.output_audio.delta")
+        await client.send({"type": "response.cancel"})
+        order = ["output_audio.done", "output_audio_transcript.done", "content_part.done", "output_item.done"]
+        ends = [await client.until(f"response.{name}") for name in order]
+        assert (ends[1]["transcript"], ends[3]["item"]["status"]) == ("I hear ", "incomplete")
+        assert (await client.until("response.done"))["response"]["output"] == [ends[3]["item"]]
+
+    hold(server, talk)
+
+
 def test_a_full_queue_is_an_error_event_that_the_harness_retries(
     server: RunningServer, model: ScriptedAnswerer, requests: list[Request]
 ) -> None:
