@@ -172,7 +172,7 @@ def _duration(seconds: float) -> str:
     """Return seconds as text.
 
     >>> _duration(42), _duration(150), _duration(7300)
-    ('42 s', '2 min 30 s', '2 h 2 min')
+    ('42 s', '2 min 30 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

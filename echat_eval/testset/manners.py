@@ -108,7 +108,7 @@ def manner_of(cue: str, label: str, speaker: str, pitch: float) -> Manner:
         return MANNERS[cue][label]
     hertz, formants = _TYPICAL[label]
     # Half of a speaker's own distance from the typical voice stays.
-    own = 12 * np.log2(pitch / _TYPICAL[speaker][0]) / 2
+    own = 12 * float(np.log2(pitch / _TYPICAL[speaker][0])) / 2
     return Manner(pitch=12 * float(np.log2(hertz / pitch)) + own, formants=formants / _TYPICAL[speaker][1])
 
 

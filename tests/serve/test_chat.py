@@ -206,7 +206,7 @@ def test_other_bad_requests(server: RunningServer, requests: list[Request]) -> N
     [
         (NotApplicable("mode 's2s' takes no instruction"), 400, "takes no instruction"),
         (SystemFailure("a prompt of 900 positions and a reply of 500 do not fit 1000"), 400, "do not fit"),
-        (RuntimeError("secret path /root/x"), 500, "an internal error"),
+        (RuntimeError("a secret path"), 500, "an internal error"),
     ],
 )
 def test_a_refusal_of_the_model_is_an_error(
@@ -219,7 +219,7 @@ def test_a_refusal_of_the_model_is_an_error(
 ) -> None:
     model.refusal = error
     answer = post(server, body(requests[0]))
-    assert (answer.status_code, words in answer.text, "/root" in answer.text) == (status, True, False)
+    assert (answer.status_code, words in answer.text, "secret" in answer.text) == (status, True, False)
 
 
 def test_a_fault_in_the_middle_of_a_reply(
