@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from echat_eval.serve.service import Service
 
 __all__ = ["build_app"]
+
+logger = logging.getLogger(__name__)
 
 #: Paths that need no key: they show nothing but whether the server is up.
 _OPEN_PATHS = ("/health", "/health/live", "/health/ready")
@@ -96,7 +99,8 @@ class Guard:
 
 async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request or a handshake with an error."""
-    response = error_response(error)
+    response, client = error_response(error), scope.get("client")
+    logger.info("%s: refused: %s", client[0] if client else "a client", error.message)
     if scope["type"] == "http":
         await response(scope, receive, send)
         return
@@ -156,7 +160,7 @@ class Routes:
                     check_model(model, self._service.answerer.facts)
                 await RealtimeSession(self._service, socket).run()
         except ApiError as error:
-            await socket.send_denial_response(error_response(error))
+            await _refuse(error, socket.scope, socket.receive, socket.send)
 
 
 def _listed(facts: ModelFacts) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from echat_eval.records import Reply, Waveform
 from echat_eval.serve.api_error import ApiError, api_error_of
 from echat_eval.serve.chat_request import ChatRequest, read_body, read_chat
 from echat_eval.serve.http_body import read_content, unless_gone
+from echat_eval.serve.service import given_up_error
 from echat_eval.serve.sound import SoundStream, encoded
 from echat_eval.serve.uploads import Uploads
 from echat_eval.serve.usage import chat_usage
@@ -31,6 +33,8 @@ __all__ = ["ChatEndpoint", "error_response"]
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for the error that a client gets when the server gives its reply up.
+_LAST_SECONDS = 1.0
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -57,6 +61,12 @@ class ChatEndpoint:
                 await exchange.answer(request)
         except ClientDisconnect:
             logger.info("a client left before its reply was whole")
+        except asyncio.CancelledError:
+            if not self.service.is_given_up:
+                raise
+            with contextlib.suppress(TimeoutError):  # a client that does not read is not waited for
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await exchange.fail(given_up_error(), scope, receive)
         except Exception as error:  # noqa: BLE001  every error becomes an answer
             await exchange.fail(api_error_of(error, decoding=exchange.is_asked), scope, receive)
 

@@ -20,6 +20,7 @@ from echat_eval.serve.api_error import ApiError, api_error_of
 from echat_eval.serve.realtime_events import ResponseEvents, error_event, item_events, new_id, user_item
 from echat_eval.serve.realtime_items import Conversation, Item, read_item
 from echat_eval.serve.realtime_settings import SessionSettings, check_response
+from echat_eval.serve.service import given_up_error
 from echat_eval.serve.sound import SoundStream
 from echat_eval.serve.uploads import Uploads, base64_bytes
 
@@ -80,10 +81,13 @@ class RealtimeSession:
                 self._reader.result()
         except TimeoutError:
             words = "the session has expired: nothing happened, or it lasted too long; open another"
-            with contextlib.suppress(WebSocketDisconnect):
-                await self._refuse(ApiError(408, words, code="session_expired"), None)
+            await self._tell([error_event(ApiError(408, words, code="session_expired"), None)])
         except WebSocketDisconnect:
             pass
+        except asyncio.CancelledError:
+            if not self.service.is_given_up:
+                raise
+            code = _RESTART
         finally:
             self.service.on_drain.discard(self._end_if_idle)
             await self._stop()
@@ -151,6 +155,11 @@ class RealtimeSession:
                     await self._socket.send_text(dumps({"event_id": new_id("event"), **event}))
                 except (RuntimeError, OSError) as error:  # the connection is closed already
                     raise WebSocketDisconnect(1006) from error
+
+    async def _tell(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Send last events, to a client that may have left."""
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._send(events)
 
     async def _refuse(self, error: ApiError, cause: str | None) -> None:
         await self._send([error_event(error, cause)])
@@ -288,18 +297,19 @@ class RealtimeSession:
                     sound = () if samples is None else _sound(events, voice.push(samples))
                     await self._send([*([events.words(piece.text)] if piece.text else []), *sound])
         except asyncio.CancelledError:
-            if not self._cancelled:
+            if not self._cancelled and not self.service.is_given_up:
                 raise
-            with contextlib.suppress(WebSocketDisconnect):
-                await self._send(events.cancelled("client_cancelled"))
+            if self._cancelled:
+                await self._tell(events.cancelled("client_cancelled"))
+            else:
+                await self._tell(events.failure(given_up_error(), cause))
         except WebSocketDisconnect:
             return
         except Exception as error:  # noqa: BLE001  every error becomes an event
             shown = api_error_of(error, decoding=accepted)
             if accepted and kept:
                 self._conversation.remove(item.id)
-            with contextlib.suppress(WebSocketDisconnect):
-                await self._send(events.failed(shown) if accepted else [error_event(shown, cause)])
+            await self._tell(events.failure(shown, cause))
         finally:
             item.text, item.shown = events.said, events.item("incomplete" if self._cancelled else "completed")
             self._response = None

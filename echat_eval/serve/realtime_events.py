@@ -151,8 +151,14 @@ class ResponseEvents:
         events, self._is_ended = [] if self._is_ended else events, True
         return events
 
-    def failed(self, error: ApiError) -> list[Event]:
-        """Return the end of a reply that failed."""
+    def failure(self, error: ApiError, cause: str | None) -> list[Event]:
+        """Return the end of a reply that failed: an error if it had not begun.
+
+        Args:
+            cause: name of the client's event.
+        """
+        if not self._is_begun:
+            return self._ended([error_event(error, cause)])
         shown = {"type": error.type, "code": error.code, "message": error.message}
         details = {"type": "failed", "error": shown}
         return self._ended([_done(self._response("failed", [], details))])

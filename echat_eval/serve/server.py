@@ -33,6 +33,8 @@ _SPARE_CONNECTIONS = 64
 _POLL = 0.05
 #: Seconds for closing frames and last bytes after everything has ended.
 _CLOSE_SECONDS = 2
+#: Beginnings of uvicorn's lines that say nothing true, or nothing new.
+_DROPPED = ("ASGI callable returned without completing handshake", "Cancel %s running task(s)")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -96,6 +98,7 @@ class EvalServer:
             ws_max_size=limits.body_bytes,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
+        logging.getLogger("uvicorn.error").addFilter(_OWN_WORDS)
         self._server = _Server(config, self.end)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = 0
@@ -149,6 +152,23 @@ class EvalServer:
         while self.service.active and self._asked < 2 and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(_POLL)
         self.is_cut = self.service.active > 0
+        if self.is_cut:
+            self.service.give_up()
+            end = asyncio.get_running_loop().time() + _CLOSE_SECONDS
+            while self.service.active and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(_POLL)
+
+
+class _OwnWords(logging.Filter):
+    """Drops uvicorn's lines on what this server does on purpose: refuse a handshake, give up replies."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is kept."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, asyncio.CancelledError) and not str(record.msg).startswith(_DROPPED)
+
+
+_OWN_WORDS = _OwnWords()
 
 
 class _Server(uvicorn.Server):

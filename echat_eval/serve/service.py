@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from echat_eval.concurrency.threads import Threads
 from echat_eval.serve.api_error import ApiError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from echat_eval.serve.answerer import Answerer, Question
     from echat_eval.serve.limits import Limits
 
-__all__ = ["Service"]
+__all__ = ["Service", "given_up_error"]
 
 #: Threads that decode audio, read questions and encode voices.
 _THREADS = 4
@@ -25,24 +25,31 @@ _BUSY_SECONDS = 1.0
 T = TypeVar("T")
 
 
+def given_up_error() -> ApiError:
+    """Return the error of a reply that the server gave up at its end."""
+    return ApiError(503, "the server ended before the reply was whole; ask again later", retry_after=10.0)
+
+
 class Service:
     """The state of a server, used on its event loop.
 
     Attributes:
         active: requests and sessions in progress.
         draining: the server takes nothing new and finishes what is in progress.
+        is_given_up: the server ends at once; each client whose task is cancelled is told.
     """
 
     def __init__(self, answerer: Answerer, limits: Limits) -> None:
         self.answerer, self.limits = answerer, limits
         self.active = 0
-        self.draining = False
+        self.draining = self.is_given_up = False
         self.on_drain: set[Callable[[], object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._threads = Threads(_THREADS, "echat-eval-serve")
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Count a request or session.
+        """Count a request or session, which the present task serves.
 
         Raises:
             ApiError: the server is ending, or has as many connections as it takes.
@@ -56,10 +63,14 @@ class Service:
                 retry_after=_BUSY_SECONDS,
             )
         self.active += 1
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
+        self._tasks.add(task)
         try:
             yield
         finally:
             self.active -= 1
+            self._tasks.discard(task)
 
     def check_open(self) -> None:
         """Raise ApiError if the server is ending."""
@@ -77,6 +88,12 @@ class Service:
             self.draining = True
             for end in list(self.on_drain):
                 end()
+
+    def give_up(self) -> None:
+        """Cancel the tasks of all requests and sessions."""
+        self.is_given_up = True
+        for task in list(self._tasks):
+            task.cancel()
 
     def ask(self, question: Question) -> AbstractAsyncContextManager[Exchange]:
         """Return the exchange of one question; see `exchange`."""

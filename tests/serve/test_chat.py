@@ -323,15 +323,21 @@ def test_a_server_that_ends_finishes_what_is_in_progress(requests: list[Request]
         assert (server.thread.is_alive(), server.server.is_cut) == (False, False)
 
 
-def test_a_second_signal_gives_replies_up(requests: list[Request]) -> None:
+def test_a_second_signal_gives_replies_up(requests: list[Request], caplog: pytest.LogCaptureFixture) -> None:
     model = ScriptedAnswerer()
-    with served(model) as server, ThreadPoolExecutor(1) as threads:
+    with served(model) as server, ThreadPoolExecutor(3) as threads:
         model.hold.clear()
+        sent = [threads.submit(post, server, body(requests[0], stream=stream)) for stream in (True, False)]
         pending = threads.submit(reply_of, server, requests[0], stream=True)
-        server.until(lambda: len(model.running) == 1)
+        server.until(lambda: len(model.running) == 2 and len(model.waiting) == 1)
         server.server.end()
         server.server.end()
         with pytest.raises(Unavailable):
             pending.result()
+        streamed, whole = (future.result() for future in sent)
+        last = json.loads(streamed.text.split("data: ")[-1])
+        assert last["error"] == whole.json()["error"]
+        assert (whole.status_code, "ended before the reply was whole" in whole.text) == (503, True)
         server.thread.join(10)
         assert (server.server.is_cut, model.running) == (True, [])
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

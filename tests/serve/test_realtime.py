@@ -308,7 +308,10 @@ def test_a_client_that_vanishes_frees_its_slot(server: RunningServer, model: Scr
     server.until(lambda: not model.running and server.server.service.active == 0)
 
 
-def test_handshakes_are_refused(requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handshakes_are_refused(
+    requests: list[Request], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "echat_eval.serve")
     with served(ScriptedAnswerer(), key="sk-right-key", connections=1) as server:
         with pytest.raises(ServerRefusal, match="HTTP 401"):
             reply_of(server, requests[0])
@@ -330,6 +333,9 @@ def test_handshakes_are_refused(requests: list[Request], monkeypatch: pytest.Mon
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             hold(server, full, headers | {"origin": "http://evil.example"})
         assert caught.value.status == 403
+    lines = [f"{record.levelname}: {record.getMessage()}" for record in caplog.records]
+    assert "INFO: 127.0.0.1: refused: the model 'gpt' does not exist here; this server has 'tiny'" in lines
+    assert not [line for line in lines if line.startswith("ERROR")]
 
 
 def test_sessions_expire(requests: list[Request]) -> None:
@@ -367,6 +373,27 @@ def test_a_server_that_ends_finishes_replies_and_closes_idle_sessions() -> None:
         hold(ending, talk)
         ending.thread.join(10)
         assert (ending.thread.is_alive(), ending.server.is_cut) == (False, False)
+
+
+def test_a_reply_that_the_server_gives_up_fails(caplog: pytest.LogCaptureFixture) -> None:
+    model = ScriptedAnswerer()
+    with served(model) as ending:
+
+        async def talk(client: Client) -> None:
+            model.hold.clear()
+            await client.send(AUDIO, COMMIT, REPLY)
+            await client.until("response.output_audio.delta")
+            ending.server.end()
+            ending.server.end()
+            details = (await client.until("response.done"))["response"]["status_details"]
+            assert "ended before the reply was whole" in details["error"]["message"]
+            assert (await client.socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert client.socket.close_code == 1012
+
+        hold(ending, talk)
+        ending.thread.join(10)
+        assert ending.server.is_cut
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_settings_that_the_server_lacks_stop_a_run(requests: list[Request]) -> None:
