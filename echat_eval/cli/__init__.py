@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -21,7 +21,10 @@ from echat_eval.concurrency.memory import demand_memory
 from echat_eval.concurrency.own_faults import is_own_fault
 from echat_eval.errors import EChatError, Exit, scrub
 
-__all__ = ["COMMANDS", "HIDDEN", "command_line", "main"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["COMMANDS", "HIDDEN", "command_line", "main", "run_program"]
 
 #: Command -> module and object that hold it, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -125,21 +128,30 @@ def command_line(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with one of the codes of `Exit`."""
+    run_program(lambda: command_line.main(prog_name="echat-eval", standalone_mode=False))
+
+
+def run_program(program: Callable[[], object]) -> NoReturn:
+    """Run a function as a program: it ends with a code of `Exit`, and an error is one line, no traceback.
+
+    Args:
+        program: returns its exit code; anything else than a whole number is 0.
+    """
     guard_exit_code()
     open_terminal()
     remember_known_secrets(sys.argv[1:], os.environ)
     with interruptible():
         try:
-            code = _exit_code()
+            code = _exit_code(program)
         except KeyboardInterrupt:  # once more, while the end was being reported
             code = Exit.INTERRUPTED
     leave(code)
 
 
-def _exit_code() -> int:
-    """Run the command line; print one line about an error and return the exit code."""
+def _exit_code(program: Callable[[], object]) -> int:
+    """Run a function; print one line about an error and return the exit code."""
     try:
-        code = command_line.main(prog_name="echat-eval", standalone_mode=False)
+        code = program()
         return int(code) if isinstance(code, int) else Exit.DONE
     except click.exceptions.Abort:
         return _ended(Exit.INTERRUPTED, "interrupted")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIGURE_NAME_CHARACTERS",
     "TABLE_NAME_CHARACTERS",
+    "counted",
     "markdown_text",
     "needs_chinese",
     "number_text",
@@ -19,6 +20,7 @@ __all__ = [
     "printable",
     "spelled",
     "unique_labels",
+    "unseen_characters",
 ]
 
 #: Characters that act on a terminal or are invisible; tabs and joiners of letters are harmless.
@@ -32,6 +34,15 @@ _LINK_SIGN = re.compile(r"@(?=\w)|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)|\b(?:m
 FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS = 24, 48
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for nouns whose plural ends in s.
+
+    >>> counted(1, "sentence"), counted(0, "clip")
+    ('1 sentence', '0 clips')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(text: str, limit: int) -> str:
     """Return text on one line of at most `limit` characters; a longer one ends in an ellipsis.
 
@@ -40,6 +51,16 @@ def one_line(text: str, limit: int) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def unseen_characters(text: str) -> str:
+    """Return the code points in a text that act on a terminal or are invisible; "" if none are.
+
+    >>> unseen_characters("a line\\nand\\ta \\x07 bell"), unseen_characters("我 café")
+    ('U+0007', '')
+    """
+    found = dict.fromkeys(_ACTS.findall(text.replace("\r\n", "\n").replace("\n", " ")))
+    return ", ".join(f"U+{ord(character):04X}" for character in found)
 
 
 def unique_labels(names: Iterable[str], limit: int, write: Callable[[str], str] = str) -> dict[str, str]:

@@ -87,6 +87,30 @@ def named_label(cue: Cue | str, answer: str) -> str | None:
     text = answer.casefold()
     if len(bare := text.strip(" <>|.\n")) == 1:  # "F" is an answer; the m of "I'm" is not
         return dict(_spellings(cue)).get(bare)
+    hits = _places(cue, text)
+    words = sorted(hits)
+    named = {hits[word] for word, no in zip(words, negated(text, words), strict=True) if not no}
+    return named.pop() if len(named) == 1 else None
+
+
+def words_that_name(cue: Cue, text: str) -> list[str]:
+    """Return the words of a text that name any label of a cue, negated or not, in their order.
+
+    "none" and "other" name nothing; single characters, such as the 女 of 女儿, are too often parts of words.
+
+    >>> words_that_name(SHIPPED["emotion"], "I am so Happy, not angry.")
+    ['happy', 'angry']
+    """
+    folded_text = text.casefold()
+    return [
+        folded_text[start:end]
+        for (start, end), label in sorted(_places(cue, folded_text).items())
+        if end - start > 1 and label not in ("none", "other")
+    ]
+
+
+def _places(cue: Cue, text: str) -> dict[tuple[int, int], str]:
+    """Return start and end of every spelling of a label in a text in lower case -> the label."""
     rest, hits = text, dict[tuple[int, int], str]()
     for spelling, label in _spellings(cue):
         if len(spelling) == 1 and spelling.isascii():
@@ -100,9 +124,7 @@ def named_label(cue: Cue | str, answer: str) -> str | None:
         for match in re.finditer(bounded, rest):
             hits[match.span()] = label
         rest = re.sub(bounded, lambda match: "·" * len(match[0]), rest)
-    words = sorted(hits)
-    named = {hits[word] for word, no in zip(words, negated(text, words), strict=True) if not no}
-    return named.pop() if len(named) == 1 else None
+    return hits
 
 
 #: Thai, Lao, Burmese, Khmer and East Asian characters: words are not separated.

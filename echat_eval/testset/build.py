@@ -10,21 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from echat_eval.errors import BadData, SystemFailure, Unavailable, UsageError
+from echat_eval.errors import BadData, RunError, SystemFailure, Unavailable, UsageError
+from echat_eval.io.display import counted
 from echat_eval.io.jsonl import read_rows, write_rows
 from echat_eval.testset.assign import assignments, speakers_of
 from echat_eval.testset.clip_checks import ClipChecks
 from echat_eval.testset.events import events_for
 from echat_eval.testset.group_store import GroupStore
 from echat_eval.testset.groups import Group, GroupMaker, Placement, SpeechStore
-from echat_eval.testset.sentences import (
-    Dropped,
-    Sentence,
-    read_sentences,
-    sentence_from,
-    sentence_row,
+from echat_eval.testset.preflight import (
+    check_out,
+    check_same_plan,
+    check_sentences,
+    given_sentences,
+    is_ours,
+    note_plan,
 )
-from echat_eval.testset.text_server import TextServer
+from echat_eval.testset.sentences import Dropped, Sentence, sentence_from, sentence_row
+from echat_eval.testset.text_rules import kept_sentences
+from echat_eval.testset.text_server import TextServer, cost_of_a_call
 from echat_eval.testset.voices import voice_for
 from echat_eval.testset.writing import ECHAT_ROWS, write_groups, write_training_rows
 
@@ -57,6 +61,7 @@ class Built:
         task: folder of the task; None if the last stage was not asked for.
         sentences, groups, clips: how many there are.
         dropped: every row that was left out, with its reason.
+        wanted_sentences, wanted_groups: how many the plan asks for; None: its stage was not asked for.
         cost: of the text server, as one line.
     """
 
@@ -65,7 +70,22 @@ class Built:
     groups: int
     clips: int
     dropped: tuple[Dropped, ...]
+    wanted_sentences: int | None = None
+    wanted_groups: int | None = None
     cost: str = ""
+
+    @property
+    def lacking(self) -> str:
+        """Return what was not made, such as "wanted 4 sentences, got 2"; "" if all was."""
+        counts = (
+            ("sentence", self.wanted_sentences, self.sentences),
+            ("group", self.wanted_groups, self.groups),
+        )
+        return "; ".join(
+            f"wanted {counted(wanted, noun)}, got {got}"
+            for noun, wanted, got in counts
+            if wanted is not None and got < wanted
+        )
 
     def __str__(self) -> str:
         """Return the numbers as one line."""
@@ -74,7 +94,8 @@ class Built:
         )
         lost = f", {len(self.dropped)} dropped ({reasons})" if self.dropped else ""
         cost = f"; {self.cost}" if self.cost else ""
-        return f"{self.sentences} sentences, {self.groups} groups, {self.clips} clips{lost}{cost}"
+        made = [(self.sentences, "sentence"), (self.groups, "group"), (self.clips, "clip")]
+        return f"{', '.join(counted(n, noun) for n, noun in made)}{lost}{cost}"
 
 
 def build(
@@ -96,19 +117,33 @@ def build(
         on_progress: called as rows are settled.
 
     Raises:
-        UsageError: an unknown stage, or a task folder that this plan did not make.
-        BadData: nothing is left.
+        UsageError: an unknown stage, a task folder that no build made, or sentences of another plan.
+        RunError: nothing is left.
     """
     if unknown := [stage for stage in stages if stage not in STAGES]:
         raise UsageError(f"stage '{unknown[0]}'; expected {', '.join(STAGES)}")
     work = out / "work"
-    cost = make_sentences(plan, work, budget=budget, on_progress=on_progress) if "texts" in stages else ""
+    check_out(plan, out, writes="write" in stages)
+    if stages[-1] != "texts":
+        _check_voices(plan)
+    cost, wanted = "", None
+    if "texts" in stages:
+        cost, wanted = make_sentences(plan, work, budget=budget, on_progress=on_progress)
+    else:
+        check_same_plan(plan, work)
     sentences = _stored_sentences(work)
+    check_sentences(plan, sentences, work / "sentences.jsonl")
     dropped = _stored_dropped(work / "dropped-texts.jsonl")
     if stages[-1] == "texts":
         write_rows(out / "dropped.jsonl", map(asdict, dropped))
         return Built(
-            task=None, sentences=len(sentences), groups=0, clips=0, dropped=tuple(dropped), cost=cost
+            task=None,
+            sentences=len(sentences),
+            groups=0,
+            clips=0,
+            dropped=tuple(dropped),
+            wanted_sentences=wanted,
+            cost=cost,
         )
     groups, lost, licences = make_groups(plan, sentences, work, on_progress=on_progress)
     dropped += lost
@@ -116,7 +151,8 @@ def build(
     task = None
     if "write" in stages:
         task = out / plan.name
-        _clear(task, work)
+        if task.exists() and is_ours(task, work):
+            shutil.rmtree(task)
         rows = write_groups(plan, groups, dropped, task, licences=licences)
         write_training_rows(rows, out / ECHAT_ROWS)
         (work / "written").write_text(str(task.resolve()), encoding="utf-8")
@@ -126,30 +162,53 @@ def build(
         groups=len(groups),
         clips=sum(len(group.clips) for group in groups),
         dropped=tuple(dropped),
+        wanted_sentences=len(sentences) if wanted is None else wanted,
+        wanted_groups=sum(map(len, speakers_of(plan, sentences).values())),
         cost=cost,
     )
 
 
+def _check_voices(plan: Plan) -> None:
+    """Check that voices, sounds and annotators can be had."""
+    for voice in plan.voices.values():
+        voice_for(plan, voice)
+    events_for(plan)
+    ClipChecks(plan).close()
+
+
 def make_sentences(
     plan: Plan, work: Path, *, budget: Budget | None = None, on_progress: OnProgress = _silent
-) -> str:
-    """Write `work/sentences.jsonl`, from the plan's file or its server; return the cost as one line."""
+) -> tuple[str, int]:
+    """Write `work/sentences.jsonl`, from the plan's file or its server.
+
+    Returns:
+        The cost as one line, and the number of sentences that the plan asks for.
+
+    Raises:
+        RunError: no sentence keeps all rules.
+    """
     dropped: list[Dropped] = []
-    line = ""
+    line = note = ""
     if plan.texts.file is not None:
-        sentences: Sequence[Sentence] = read_sentences(plan.path(plan.texts.file))
+        given = given_sentences(plan)
+        sentences, lost = kept_sentences(given, plan.texts.max_words, plan.texts.allow)
+        dropped = [Dropped(stage="texts", id=one.id, reason=why, detail=found) for one, why, found in lost]
+        count = len(given)
     else:
         wanted = assignments(plan)
         progress = partial(_tell, on_progress, "texts", len(wanted))
         server = TextServer(plan, work / "answers.jsonl", budget=budget, on_progress=progress)
         sentences, dropped = server.write(wanted)
         line = server.meter.line() if server.meter is not None else ""
+        count = len(wanted)
+        if server.meter is not None and server.meter.withheld:
+            note = f"; {cost_of_a_call(plan, wanted, server.meter.table)}"
     if not sentences:
-        raise BadData(f"{plan.name}: no sentence was written; first reason: {_first(dropped)}")
-    _check_sentences(plan, sentences)
+        raise RunError(f"{plan.name}: no sentence was written; first reason: {_first(dropped)}{note}")
     write_rows(work / "sentences.jsonl", map(sentence_row, sentences))
     write_rows(work / "dropped-texts.jsonl", map(asdict, dropped))
-    return line
+    note_plan(plan, work)
+    return line, count
 
 
 def _first(dropped: Sequence[Dropped]) -> str:
@@ -158,16 +217,6 @@ def _first(dropped: Sequence[Dropped]) -> str:
 
 def _tell(on_progress: OnProgress, stage: str, total: int, done: int) -> None:
     on_progress(stage, done, total)
-
-
-def _check_sentences(plan: Plan, sentences: Sequence[Sentence]) -> None:
-    for sentence in sentences:
-        if sentence.language not in plan.voices:
-            raise BadData(f"sentence {sentence.id}: the plan has no voice for '{sentence.language}'")
-        for member in sentence.members:
-            for cue, label in member.cues.items():
-                if label not in plan.cues.get(cue, ()):
-                    raise BadData(f"sentence {sentence.id}: {cue} '{label}' is not among the plan's cues")
 
 
 def make_groups(
@@ -238,10 +287,3 @@ def _stored_sentences(work: Path) -> list[Sentence]:
 
 def _stored_dropped(path: Path) -> list[Dropped]:
     return [Dropped(**row) for _, row in read_rows(path)] if path.is_file() else []
-
-
-def _clear(task: Path, work: Path) -> None:
-    """Remove the task folder if an earlier build of this folder wrote it."""
-    note = work / "written"
-    if task.exists() and note.is_file() and note.read_text(encoding="utf-8") == str(task.resolve()):
-        shutil.rmtree(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -24,8 +24,21 @@ from echat_eval.io.schema import (
     whole,
 )
 from echat_eval.labels import LABELS
+from echat_eval.languages import TAG_EXPECTED, base_of, language_tag
+from echat_eval.testset.sentences import REASONS
 
-__all__ = ["ClipPlan", "EventPlan", "Plan", "TextPlan", "VoicePlan", "read_plan"]
+__all__ = ["CHECKS", "ClipPlan", "EventPlan", "Plan", "TextPlan", "VoicePlan", "read_plan"]
+
+#: Name of a check -> what its limit means.
+CHECKS: Mapping[str, str] = MappingProxyType(
+    {
+        "measurable": "1: instruments must read the difference between the labels of a group",
+        "error_rate": "percent of words (characters) that a recogniser may get wrong in a clip",
+        "event_rank": "how high a tagger must rank the event among all events; 1: first",
+    }
+)
+#: Voices without a file; see `voices.voice_for`.
+_VOICES = ("embedded", "server", "command:PROGRAM")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +53,7 @@ class TextPlan:
         max_tokens: limit of one answer.
         tries: requests per sentence, until one is usable.
         max_words: longest sentence, in words, or in characters of a language without spaces.
+        allow: names of rules that a sentence may break; see `sentences.REASONS`.
         json_object: ask for any JSON object, for servers without schemas.
     """
 
@@ -52,6 +66,7 @@ class TextPlan:
     max_tokens: int = 500
     tries: int = 3
     max_words: int = 12
+    allow: tuple[str, ...] = ()
     json_object: bool = False
 
 
@@ -137,6 +152,7 @@ class Plan:
     name: str
     title: Mapping[str, str]
     description: str
+    licence: str
     cues: Mapping[str, tuple[str, ...]]
     voices: Mapping[str, VoicePlan]
     sentences: Mapping[str, int] = field(default_factory=dict)
@@ -152,7 +168,6 @@ class Plan:
     checks: Mapping[str, float] = field(default_factory=dict)
     annotators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: int = 1
-    licence: str = "CC0 1.0"
     rights: str = ""
     redistributable: bool = False
     seed: int = 0
@@ -201,7 +216,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "checks": mapping_of(number(), "a mapping of checks to their limits").optional(),
         "annotators": _NAMES.optional(),
         "version": whole(1).optional(),
-        "licence": TEXT.optional(),
+        "licence": Rule(is_text, "the licence of the result, such as CC BY 4.0; there is no default"),
         "rights": TEXT.optional(),
         "redistributable": _BOOLEAN.optional(),
         "seed": whole(0).optional(),
@@ -214,6 +229,7 @@ _TEXT_RULES = {
     "max_tokens": whole(50),
     "tries": whole(1),
     "max_words": whole(3),
+    "allow": list_of(one_of(tuple(REASONS)), f"a list of {', '.join(REASONS)}"),
     "json_object": _BOOLEAN,
 }
 _VOICE_RULES = {
@@ -241,8 +257,14 @@ def read_plan(path: Path) -> Plan:
     file = read_schema_yaml(path, Schema(dict(_RULES)))
     values = dict(file.content)
 
+    def line(key: str) -> str:
+        return f"{path}:{file.lines.get(key, 1)}"
+
     def part(name: str, value: Any, kind: type[Any], rules: Mapping[str, Rule]) -> Any:
-        return build_record(kind, dict(value), f"{path}: {name}", rules)
+        location = f"{line(name.split('.')[0])}: {name}"
+        if not isinstance(value, dict):
+            raise BadData(f"{location} is {value!r}; expected a mapping of settings")
+        return build_record(kind, dict(value), location, rules)
 
     for name, kind, rules in (
         ("texts", TextPlan, _TEXT_RULES),
@@ -258,25 +280,47 @@ def read_plan(path: Path) -> Plan:
     values["topics"] = tuple(values.get("topics", ()))
     values["cues"] = {cue: tuple(labels) for cue, labels in values["cues"].items()}
     plan = Plan(**values, folder=path.parent)
-    _check(plan, path)
+    for key, fault in _faults(plan):
+        raise BadData(f"{line(key)}: {fault}")
     return plan
 
 
-def _check(plan: Plan, path: Path) -> None:
+def _faults(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the keys whose values do not fit the others or the files beside the plan, and what is wrong."""
     for cue, labels in plan.cues.items():
         if cue not in LABELS:
-            raise BadData(f"{path}: cue '{cue}'; expected {', '.join(LABELS)}")
-        if unknown := [label for label in labels if label not in LABELS[cue]]:
-            raise BadData(f"{path}: label '{unknown[0]}' of {cue}; expected {', '.join(LABELS[cue])}")
+            yield "cues", f"cue '{cue}'; expected {', '.join(LABELS)}"
+        elif unknown := [label for label in labels if label not in LABELS[cue]]:
+            yield "cues", f"label '{unknown[0]}' of {cue}; expected {', '.join(LABELS[cue])}"
     if plan.cues_per_sentence > len(plan.cues):
-        raise BadData(f"{path}: cues_per_sentence is {plan.cues_per_sentence}, cues are {len(plan.cues)}")
-    for language in {*plan.sentences, *plan.same} - {*plan.voices}:
-        raise BadData(f"{path}: sentences in '{language}' have no voice; add voices: {{{language}: ...}}")
-    for language, voice in plan.voices.items():
-        if len(voice.speakers) < plan.speakers_per_sentence:
-            raise BadData(
-                f"{path}: '{language}' has {len(voice.speakers)} speakers, speakers_per_sentence is "
-                f"{plan.speakers_per_sentence}"
-            )
+        yield "cues_per_sentence", f"cues_per_sentence is {plan.cues_per_sentence}, cues are {len(plan.cues)}"
+    for key, counts in (("sentences", plan.sentences), ("same", plan.same)):
+        for language in counts.keys() - plan.voices.keys():
+            yield key, f"sentences in '{language}' have no voice; add voices: {{{language}: ...}}"
+    if unknown := [name for name in plan.checks if name not in CHECKS]:
+        yield "checks", f"check '{unknown[0]}'; expected {', '.join(CHECKS)}"
+    yield from _voice_faults(plan)
     if (plan.texts.file is None) == (plan.texts.model is None):
-        raise BadData(f"{path}: texts needs either file: or model: and url:")
+        yield "texts", "texts needs either file: or model: and url:"
+    if plan.texts.file is not None and not plan.path(plan.texts.file).is_file():
+        yield "texts", f"texts.file: {plan.path(plan.texts.file)} does not exist"
+
+
+def _voice_faults(plan: Plan) -> Iterator[tuple[str, str]]:
+    for language, voice in plan.voices.items():
+        if language_tag(language) is None:
+            yield "voices", f"language '{language}'; expected {TAG_EXPECTED}"
+        program = voice.use.partition(".py:")[0]
+        if ".py:" in voice.use and not voice.use.startswith("command:"):
+            if not plan.path(f"{program}.py").is_file():
+                yield "voices", f"voice '{voice.use}': {plan.path(program)}.py does not exist"
+        elif voice.use not in _VOICES[:2] and not voice.use.startswith("command:"):
+            yield "voices", f"voice '{voice.use}'; expected {', '.join(_VOICES)} or FILE.py:CLASS"
+        elif voice.use == "embedded" and base_of(language) != "en":
+            yield "voices", f"voice 'embedded' speaks English only; give '{language}' another voice"
+        if len(voice.speakers) < plan.speakers_per_sentence:
+            yield (
+                "voices",
+                f"'{language}' has {len(voice.speakers)} speakers, speakers_per_sentence is "
+                f"{plan.speakers_per_sentence}",
+            )

@@ -14,7 +14,22 @@ from echat_eval.languages import TAG_EXPECTED, language_tag
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Dropped", "Member", "Sentence", "read_sentences", "sentence_from", "sentence_row"]
+__all__ = ["REASONS", "Dropped", "Member", "Sentence", "read_sentences", "sentence_from", "sentence_row"]
+
+
+#: Name of a reason -> its meaning, for docs and data cards.
+REASONS: Mapping[str, str] = {
+    "no-answer": "the server did not answer; the next command asks again",
+    "not-as-asked": "the answer is no JSON object with the fields of the schema",
+    "control-character": "the sentence or a reply has a character that cannot be seen or spoken",
+    "too-long": "the sentence has more words than max_words",
+    "names-the-label": "the sentence names a label of its cue, its own or another, so that words reveal it",
+    "other-language": "the sentence or a reply is in another script than the language",
+    "equal-replies": "two voices get the same reply",
+    "short-reply": "a reply has fewer than four words",
+    "repeats-the-query": "a reply contains the sentence itself",
+    "duplicate": "an earlier sentence has the same or nearly the same words",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

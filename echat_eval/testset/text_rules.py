@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from echat_eval.io.display import unseen_characters
 from echat_eval.io.jsonl import loads
 from echat_eval.labels import SHIPPED
 from echat_eval.languages import base_of, error_rate_of
 from echat_eval.scorers.normalize import normalised, words
+from echat_eval.scorers.understanding import words_that_name
 from echat_eval.testset.sentences import Member, Sentence
 
 if TYPE_CHECKING:
     from echat_eval.testset.assign import Assignment
 
-__all__ = ["REASONS", "answer_schema", "duplicate_of", "fault_of", "sentence_of"]
+__all__ = [
+    "answer_schema",
+    "duplicate_fault",
+    "duplicate_of",
+    "fault_of",
+    "kept_sentences",
+    "sentence_of",
+]
 
-#: Name of a reason -> its meaning, for docs and data cards.
-REASONS: Mapping[str, str] = {
-    "no-answer": "the server did not answer; the next command asks again",
-    "not-as-asked": "the answer is no JSON object with the fields of the schema",
-    "too-long": "the sentence has more words than max_words",
-    "names-the-label": "the sentence names a label or the sound, so that the words give the voice away",
-    "other-language": "the sentence or a reply is in another script than the language",
-    "equal-replies": "two voices get the same reply",
-    "short-reply": "a reply has fewer than four words",
-    "repeats-the-query": "a reply contains the sentence itself",
-    "duplicate": "an earlier sentence has the same or nearly the same words",
-}
 _FEWEST_WORDS = 4
 #: Share of three-letter pieces that two sentences have in common at most.
 _ALIKE = 0.6
@@ -78,9 +75,13 @@ def sentence_of(answer: str, assignment: Assignment) -> Sentence | tuple[str, st
     )
 
 
-def fault_of(sentence: Sentence, max_words: int) -> tuple[str, str] | None:
-    """Return the first rule that a sentence breaks, with what was found; None if it keeps all."""
-    return next(_faults(sentence, max_words), None)
+def fault_of(sentence: Sentence, max_words: int, allow: Collection[str] = ()) -> tuple[str, str] | None:
+    """Return the first rule that a sentence breaks, with what was found; None if it keeps all.
+
+    Args:
+        allow: names of rules that it may break.
+    """
+    return next((fault for fault in _faults(sentence, max_words) if fault[0] not in allow), None)
 
 
 def _faults(sentence: Sentence, max_words: int) -> Iterator[tuple[str, str]]:
@@ -88,6 +89,8 @@ def _faults(sentence: Sentence, max_words: int) -> Iterator[tuple[str, str]]:
     count = len(words(sentence.transcript, language))
     longest = max_words if error_rate_of(language) == "wer" else 2 * max_words
     for text in (sentence.transcript, *replies):
+        if found := unseen_characters(text):
+            yield "control-character", f"{found} in {text[:80]!r}"
         if not _in_script(text, language):
             yield "other-language", f"{text[:80]!r} is not in '{language}'"
     if not 2 <= count <= longest:
@@ -114,15 +117,33 @@ def _in_script(text: str, language: str) -> bool:
 
 
 def _named_label(sentence: Sentence) -> str | None:
-    text = f" {normalised(sentence.transcript)} "
-    for member in sentence.members:
-        for cue, label in member.cues.items():
-            spellings = [label, *(a for a, target in SHIPPED[cue].aliases.items() if target == label)]
-            for name in spellings:
-                spaced = name if error_rate_of(sentence.language) == "cer" else f" {name} "
-                if len(name) > 1 and label != "none" and spaced in text:
-                    return name
-    return None
+    """Return the first word that names a label of the sentence's cues, its own or another."""
+    cues = dict.fromkeys(cue for member in sentence.members for cue in member.cues)
+    return next((word for cue in cues for word in words_that_name(SHIPPED[cue], sentence.transcript)), None)
+
+
+def kept_sentences(
+    sentences: Sequence[Sentence], max_words: int, allow: Collection[str] = ()
+) -> tuple[list[Sentence], list[tuple[Sentence, str, str]]]:
+    """Return the sentences that keep all rules, and the others with reason and detail."""
+    kept: list[Sentence] = []
+    lost: list[tuple[Sentence, str, str]] = []
+    for sentence in sentences:
+        fault = fault_of(sentence, max_words, allow)
+        if fault is None and "duplicate" not in allow:
+            fault = duplicate_fault(sentence, kept)
+        if fault is None:
+            kept.append(sentence)
+        else:
+            lost.append((sentence, *fault))
+    return kept, lost
+
+
+def duplicate_fault(sentence: Sentence, earlier: Sequence[Sentence]) -> tuple[str, str] | None:
+    """Return the reason to drop a sentence that is like an earlier one; None if it is not."""
+    if (other := duplicate_of(sentence, earlier)) is None:
+        return None
+    return "duplicate", f"{sentence.transcript!r} is like {other.transcript!r} ({other.id})"
 
 
 def duplicate_of(sentence: Sentence, earlier: Sequence[Sentence]) -> Sentence | None:

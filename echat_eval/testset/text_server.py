@@ -14,21 +14,25 @@ from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import RetryPolicy, Timed, call_with_retries
 from echat_eval.cost.meter import Meter
 from echat_eval.errors import BadData, UsageError
+from echat_eval.io.display import counted
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import Appender, read_rows
 from echat_eval.io.text import read_text
 from echat_eval.languages import language_name
+from echat_eval.testset.preflight import given_sentences
 from echat_eval.testset.sentences import Dropped, Sentence
-from echat_eval.testset.text_rules import answer_schema, duplicate_of, fault_of, sentence_of
+from echat_eval.testset.text_rules import answer_schema, duplicate_fault, fault_of, sentence_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.cost.budget import Budget
+    from echat_eval.cost.prices import PriceTable
+    from echat_eval.cost.tokens import MessageSize
     from echat_eval.testset.assign import Assignment
     from echat_eval.testset.plan import Plan
 
-__all__ = ["TextServer", "estimate_texts", "prompt_for"]
+__all__ = ["TextServer", "cost_of_a_call", "estimate_texts", "prompt_for"]
 
 _PLACEHOLDERS = ("domain", "topic", "voices", "max_words", "language", "form")
 
@@ -81,22 +85,44 @@ def prompt_for(plan: Plan, assignment: Assignment) -> str:
 
 
 def estimate_texts(plan: Plan, wanted: Sequence[Assignment], budget: Budget) -> str:
-    """Return the number of calls and their estimated cost as one line; nothing is sent."""
+    """Return the number of calls and their estimated cost as one line; nothing is sent.
+
+    Raises:
+        BadData: the plan's sentences or prompts are missing or invalid.
+    """
     from decimal import Decimal
 
+    if plan.texts.file is not None:
+        given = counted(len(given_sentences(plan)), "sentence")
+        return f"{given} from {plan.path(plan.texts.file)}: no calls, no cost"
     price = budget.table.find(str(plan.texts.model), plan.texts.url)
     money, calls = Decimal(0), len(wanted)
     for assignment in wanted:
-        size = size_of(
-            _messages(prompt_for(plan, assignment)),
-            schema=answer_schema(assignment),
-            max_tokens=plan.texts.max_tokens,
-        )
+        size = _size(plan, assignment)
         cost = price.money(size.estimate(reply_tokens=150)) if price is not None else None
         money += cost if cost is not None else Decimal(0)
     known = f"about {money:.4f} {price.currency}" if price is not None else "no price known"
-    most = f"at most {calls * plan.texts.tries} calls" if plan.texts.tries > 1 else "one call each"
-    return f"{calls} sentences, {most}; {known} if every first answer is usable"
+    most = f"at most {counted(calls * plan.texts.tries, 'call')}" if plan.texts.tries > 1 else "one call each"
+    return f"{counted(calls, 'sentence')}, {most}; {known} if every first answer is usable"
+
+
+def cost_of_a_call(plan: Plan, wanted: Sequence[Assignment], table: PriceTable) -> str:
+    """Return the most that one call may cost, which a limit has to allow."""
+    price = table.find(str(plan.texts.model), plan.texts.url)
+    bounds = [_size(plan, assignment).upper_bound() for assignment in wanted]
+    costs = [price.money(bound) for bound in bounds if bound is not None] if price is not None else []
+    known = [cost for cost in costs if cost is not None]
+    if price is None or not known:
+        return "the cost of one call is not known"
+    return f"one call may cost up to {max(known):f} {price.currency}"
+
+
+def _size(plan: Plan, assignment: Assignment) -> MessageSize:
+    return size_of(
+        _messages(prompt_for(plan, assignment)),
+        schema=answer_schema(assignment),
+        max_tokens=plan.texts.max_tokens,
+    )
 
 
 def _messages(prompt: str) -> list[Mapping[str, Any]]:
@@ -206,9 +232,10 @@ class TextServer:
         sentence = sentence_of(answer, assignment)
         if isinstance(sentence, tuple):
             return drop(*sentence)
-        if (fault := fault_of(sentence, self.plan.texts.max_words)) is not None:
+        if (fault := fault_of(sentence, self.plan.texts.max_words, self.plan.texts.allow)) is not None:
             return drop(*fault)
-        if (other := duplicate_of(sentence, list(found.values()))) is not None:
-            return drop("duplicate", f"{sentence.transcript!r} is like {other.transcript!r} ({other.id})")
+        repeated = duplicate_fault(sentence, list(found.values()))
+        if repeated is not None and "duplicate" not in self.plan.texts.allow:
+            return drop(*repeated)
         found[assignment.id] = sentence
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echat_eval.errors import BadData
+from echat_eval.errors import RunError
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import rows_text
@@ -50,11 +50,12 @@ def write_groups(
         licences: of voices and events, for LICENCE and the data card.
 
     Raises:
-        BadData: there are no groups.
+        RunError: there are no groups.
         UsageError: the folder is not empty.
     """
     if not groups:
-        raise BadData(f"{plan.name}: every group was dropped; {dict(_counted(dropped))}")
+        reasons = ", ".join(f"{reason} {count}" for reason, count in _counted(dropped))
+        raise RunError(f"{plan.name}: every group was dropped: {reasons}; dropped.jsonl has the details")
     random = np.random.default_rng([plan.seed, *plan.name.encode()])
     rows, clips = _rows(groups, _names(4 * sum(len(group.clips) for group in groups), random), random)
     with NewFolder(folder, "echat_eval.testset") as written:

@@ -10,11 +10,11 @@
 
 # %%
 import argparse
-import sys
 from pathlib import Path
 
+from echat_eval.cli import run_program
 from echat_eval.cost.budget import read_budget
-from echat_eval.errors import EChatError
+from echat_eval.errors import RunError
 from echat_eval.testset import STAGES, assignments, build, estimate_texts, read_plan
 
 # %%
@@ -46,11 +46,11 @@ def main() -> None:
     built = build(plan, arguments.out, stages=stages, budget=budget, on_progress=show)
     print(built)
     if built.task is not None:
-        print(f"dropped rows with their reasons: {arguments.out / 'dropped.jsonl'}")
         print(f"check it: echat-eval check task {built.task}")
+    if built.lacking:
+        raise RunError(f"{built.lacking}; {arguments.out / 'dropped.jsonl'} has the reasons")
 
 
-try:
-    main()
-except EChatError as error:
-    sys.exit(f"error: {error}")
+# One line and a code for every error and for Ctrl-C, as the command line has.
+if __name__ == "__main__":
+    run_program(main)

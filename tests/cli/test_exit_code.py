@@ -48,7 +48,6 @@ def test_an_error_of_any_kind_without_memory_is_no_bug_of_ours(
     def without_result(**_: object) -> None:
         raise SystemError("error return without exception set")
 
-    monkeypatch.setattr(cli.command_line, "main", without_result)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2**20, 2**20))
-    assert cli._exit_code() == Exit.CANNOT_TELL
+    assert cli._exit_code(without_result) == Exit.CANNOT_TELL
     assert capsys.readouterr().err.startswith("echat-eval: out of memory: 0 MiB are left")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from echat_eval.cost.budget import read_budget
-from echat_eval.errors import BadData, UsageError
+from echat_eval.errors import RunError, UsageError
 from echat_eval.importers.draft import Draft, ImportOptions
 from echat_eval.importers.echat import read_echat
 from echat_eval.importers.facts import TaskFacts
@@ -25,6 +25,7 @@ PLAN = """
 name: desk
 title: {{en: Desk}}
 description: Words at a desk.
+licence: CC0 1.0
 domain: a library
 topics: [books, rooms]
 cues: {{emotion: [happy, sad]}}
@@ -137,7 +138,8 @@ def test_stages_and_limits(tmp_path: Path) -> None:
         line = estimate_texts(plan, assignments(plan), read_budget(prices))
         assert line.startswith("3 sentences, at most 6 calls; about ")
         assert server.requests == []
-        with pytest.raises(BadData, match=r"no sentence was written; first reason: no-answer, .*--max-cost"):
+        limit = r"no sentence was written; first reason: no-answer, .*--max-cost.*; one call may cost up to 0\.00\d+ USD"
+        with pytest.raises(RunError, match=limit):
             build(plan, tmp_path, stages=["texts"], budget=read_budget(prices, "0.000001"))
         assert server.requests == []
         texts = build(plan, tmp_path, stages=["texts"], budget=read_budget(prices, "1"))

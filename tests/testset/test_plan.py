@@ -16,6 +16,7 @@ GOOD = {
     "name": "desk",
     "title": "{en: Desk}",
     "description": "Words.",
+    "licence": "CC BY 4.0",
     "cues": "{emotion: [happy, sad, anger], event: [cough, none, laugh]}",
     "cues_per_sentence": "2",
     "sentences": "{en: 12}",
@@ -44,6 +45,24 @@ def write(folder: Path, **changes: str) -> Path:
         ({"texts": "{model: m, temprature: 1}"}, "temprature"),
         ({"voices": "{en: {use: embedded, speakers: {a: girl}}}"}, "gender"),
         ({"name": ""}, "name"),
+        ({"licence": ""}, "licence"),
+        ({"checks": "{loud: 1}"}, r"plan.yaml:\d+: check 'loud'; expected measurable"),
+        ({"texts": "{file: none.yaml}"}, r"plan.yaml:\d+: texts.file: .*none.yaml does not exist"),
+        ({"voices": "{en: {use: nobody, speakers: {a: male, b: male}}}"}, r":\d+: voice 'nobody'; expected"),
+        ({"voices": "{en: {use: 'v.py:V', speakers: {a: male, b: male}}}"}, r"v.py does not exist"),
+        (
+            {
+                "voices": "{Klingon!: {use: server, speakers: {a: male, b: male}}}",
+                "sentences": "",
+                "same": "",
+            },
+            "language",
+        ),
+        (
+            {"voices": "{de: {use: embedded, speakers: {a: male, b: male}}}", "sentences": "", "same": ""},
+            "English only",
+        ),
+        ({"voices": "{en: kokoro}"}, r":\d+: voices.en is 'kokoro'; expected a mapping"),
         ({"clip": "{seconds: 0}"}, "seconds"),
     ],
 )

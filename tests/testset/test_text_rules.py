@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from echat_eval.testset.assign import Assignment
-from echat_eval.testset.sentences import Member, Sentence
-from echat_eval.testset.text_rules import REASONS, answer_schema, duplicate_of, fault_of, sentence_of
+from echat_eval.testset.plan import read_plan
+from echat_eval.testset.sentences import REASONS, Member, Sentence, read_sentences
+from echat_eval.testset.text_rules import (
+    answer_schema,
+    duplicate_of,
+    fault_of,
+    kept_sentences,
+    sentence_of,
+)
 
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "build-testset" / "demo"
 EN = Assignment(id="en-01", language="en", voices=({"emotion": "sad"}, {"emotion": "happy"}))
 ZH = Assignment(id="zh-01", language="zh", voices=({"event": "cough"}, {"event": "none"}))
 GOOD = {
@@ -36,6 +45,9 @@ def reason(assignment: Assignment, **changes: object) -> str | None:
         ({"transcript": "one two three four five six seven eight nine"}, "too-long"),
         ({"transcript": "I was so sad today."}, "names-the-label"),
         ({"transcript": "Joy came to see me."}, "names-the-label"),
+        ({"transcript": "I am so angry it moved."}, "names-the-label"),  # no label of this sentence
+        ({"transcript": "She answered\x07 my message."}, "control-character"),
+        ({"reply_2": "At last!\u202e What did she write?"}, "control-character"),
         ({"transcript": "她回了我的消息。"}, "other-language"),
         ({"reply_1": "别难过，我陪着你。"}, "other-language"),
         ({"reply_1": GOOD["reply_2"].upper()}, "equal-replies"),
@@ -82,3 +94,9 @@ def test_near_duplicates() -> None:
     assert duplicate_of(said("The letter from my university came."), [first]) is first
     assert duplicate_of(said("The parcel from my aunt came."), [first]) is None
     assert duplicate_of(said(first.transcript, "de"), [first]) is None
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.glob("*.sentences.yaml")), ids=lambda path: path.name)
+def test_the_sentences_of_the_demo_keep_the_rules(path: Path) -> None:
+    texts = read_plan(path.with_name(path.name.replace(".sentences", ""))).texts
+    assert kept_sentences(read_sentences(path), texts.max_words, texts.allow)[1] == []
