@@ -286,7 +286,10 @@ def _query(
 def _emotion(row: Mapping[str, Any]) -> str:
     ability, _, kind = str(row.get("ability") or "").partition("/")
     if ability != "empathy" or kind not in _EMPATHY:
-        raise RowRefused(f"ability {str(row.get('ability'))[:60]!r} states no emotion of the speaker")
+        known = ", ".join(f"empathy/{name}" for name in _EMPATHY)
+        raise RowRefused(
+            f"ability {str(row.get('ability'))[:60]!r} states no emotion of the speaker; expected {known}"
+        )
     return _EMPATHY[kind]
 
 
