@@ -97,7 +97,8 @@ def link_notes(folder: RunFolder) -> list[str]:
         else:
             lines.append(
                 f"The link of {row['new']} to {row['old']} was made for other scores and does not apply; "
-                f"make it again with `echat-eval run {folder.path} --link {row['old']}`."
+                f"make it again with `echat-eval run {folder.path} --link {row['old']} --set link.url=URL` "
+                "(without the URL for OpenAI)."
             )
     return lines
 
@@ -119,8 +120,7 @@ def link_lines(link: JudgeLink) -> list[str]:
     if link.state == "too few":
         return [
             f"{nothing}{link.new} and {link.old} have {count}; {FEWEST} in {2 * MIN_CLUSTERS} clusters, and "
-            f"a slice of {MIN_ANCHORS}, are needed.{unanswered} The scores of {link.new} stand; to link "
-            f"them, use {link.old} while it answers, or a run folder whose replies it graded."
+            f"a slice of {MIN_ANCHORS}, are needed.{unanswered} {_remedy(link)}"
         ]
     words = {"differs": "they differ", "open": "not shown to agree"}
     shown = [
@@ -140,6 +140,24 @@ def link_lines(link: JudgeLink) -> list[str]:
         f"slice ({count}, 95 % intervals){more}.{unanswered}",
         *shown,
     ]
+
+
+def _remedy(link: JudgeLink) -> str:
+    """Return how to get the anchors that a link lacks."""
+    if link.unanswered:
+        return (
+            f"The scores of {link.new} stand; to link them, run the same command while {link.old} answers, "
+            "or use a run folder whose replies it graded."
+        )
+    if not link.anchors:
+        return (
+            f"No reply has a score of {link.new} and words that {link.old} can grade; make the missing "
+            "scores first."
+        )
+    return (
+        f"The scores of {link.new} stand; to link them, grade more samples with both (a run with a larger "
+        f"--limit or more tasks, and --set link.anchors above {link.anchors} if that is what limits it)."
+    )
 
 
 def _system_line(system: SystemEstimate, old: str) -> str:

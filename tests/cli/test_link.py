@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from click.testing import CliRunner
 
 from echat_eval.cli.run import run
 from echat_eval.errors import Exit, UsageError
+from echat_eval.scorers.judge_link import JudgeLink
+from echat_eval.scorers.stored_links import link_lines
 from echat_eval.testing import ScriptedChatServer
 from tests.support.scripted_judge import fitting
 
@@ -37,6 +40,7 @@ def test_a_small_archive_keeps_its_scores_and_names_what_a_link_needs(tones: Pat
     assert (
         "No estimates on the scale of old-2024-11-20: new-2026-09-22 and old-2024-11-20 have 8" in done.output
     )
+    assert "to link them, grade more samples with both" in done.output
     assert "no estimates on the scale of old-2024-11-20; the lines above have the reason" in done.output
     assert questions[before:] == ["new-2026-09-22"] * (len(questions) - before)  # the old verdicts are stored
     assert "No estimates on the scale" in (Path(out) / "leaderboard.md").read_text()
@@ -73,3 +77,12 @@ def test_a_wrong_link_is_refused_before_anything_is_sent(
     assert isinstance(done.exception, UsageError)
     assert fault in str(done.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_advice_fits_what_a_link_lacks() -> None:
+    nothing = JudgeLink(new="n", old="o", metric="m", state="too few", anchors=0, clusters=0, unanswered=0)
+    (line,) = link_lines(nothing)
+    assert "stand" not in line
+    assert "No reply has a score of n and words that o can grade" in line
+    (line,) = link_lines(replace(nothing, unanswered=30, reason="down"))
+    assert "run the same command while o answers" in line

@@ -148,7 +148,7 @@ def test_an_old_judge_that_is_away_gives_one_line_and_what_is_possible(run: RunF
     assert (link.state, link.anchors, link.unanswered) == ("too few", 0, 40)
     (line,) = link_lines(link)
     assert "old-2024-11-20 gave no verdict on 40 of the anchors: 503 from the server" in line
-    assert "use old-2024-11-20 while it answers, or a run folder whose replies it graded" in line
+    assert "run the same command while old-2024-11-20 answers, or use a run folder whose replies" in line
 
 
 def test_stored_verdicts_link_without_the_old_server(run: RunFolder, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_links_are_stored_beside_the_scores_they_fit(run: RunFolder, monkeypatch
     file.write_text(text.replace('"basis":"', '"basis":"x'))
     assert stored_links(run) == []
     (line,) = link_notes(run)
-    assert f"`echat-eval run {run.path} --link old-2024-11-20`" in line
+    assert f"`echat-eval run {run.path} --link old-2024-11-20 --set link.url=URL`" in line
     file.write_text(text.replace('"linked"', '"fine"'))
     with pytest.raises(BadData, match=r"links\.jsonl:1: 'state' is"):
         link_notes(run)
