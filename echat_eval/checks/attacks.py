@@ -106,7 +106,7 @@ def why_uncertain(outcomes: Sequence[AttackOutcome], tolerance: float, probe: Ca
     if len(scores) == 1 and probe() in scores:
         return (
             f"every answer has {scores.pop():g} points, even that to a reply of other quality: the judge "
-            "tells nothing apart"
+            "detects no difference"
         )
     return ""
 
