@@ -35,7 +35,9 @@ it maps each answer to its system. sheet.plan.md is the analysis plan; its hash 
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...|TASK")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option(
-    "--rubric", metavar="JUDGE", help="Rubric whose dimensions are rated.  [default: the newest of judges/]"
+    "--rubric",
+    metavar="JUDGE",
+    help="Rubric whose dimensions are rated.  [default: that of the runs' judges, else echat-r1]",
 )
 @click.option("--ab", "pair", metavar="A,B", help="Two systems for a preference test, instead of ratings.")
 @click.option(
@@ -115,9 +117,8 @@ def rate_export(
     For the folder of a TASK, people label its voices and name recordings that cannot be used.
     """
     from echat_eval.cli.progress import Bar
-    from echat_eval.judge import DEFAULT_RUBRIC
     from echat_eval.report.rating.plan import plan_path
-    from echat_eval.report.rating.sheet import NATURALNESS, dimensions_of, key_path, write_sheet
+    from echat_eval.report.rating.sheet import NATURALNESS, dimensions_of, key_path, rubric_of, write_sheet
     from echat_eval.report.runs import merge_runs
     from echat_eval.store.select import open_run
 
@@ -132,13 +133,15 @@ def rate_export(
         raise UsageError("--match with --ab: a sheet asks one kind of question; make two sheets")
     if naturalness and systems is not None:
         raise UsageError("--naturalness with --ab: it is a question about one reply; make two sheets")
-    dimensions = () if match else dimensions_of(rubric or DEFAULT_RUBRIC)
+    folders = [open_run(name) for name in runs]
+    rubric = rubric or rubric_of([run.manifest() for run in folders])
+    dimensions = () if match else dimensions_of(rubric)
     if naturalness and NATURALNESS.name not in {dimension.name for dimension in dimensions}:
         dimensions = (*dimensions, NATURALNESS)
     crew = _crew(raters, overlap, checks, consent, pay, demographics)
     with Bar() as bar:
         questions = write_sheet(
-            merge_runs([open_run(name) for name in runs]),
+            merge_runs(folders),
             out,
             dimensions=dimensions,
             pair=(systems[0], systems[1]) if systems else None,
@@ -150,6 +153,10 @@ def rate_export(
             crew=crew,
             plan=None if plan is None else _bytes(plan),
         )
+    if dimensions and systems is None:
+        names = ", ".join(dimension.name for dimension in dimensions)
+        source = "" if match else f", of rubric {rubric}"
+        show(f"asks for {names}{source}")
     show(f"{questions} questions in {out / 'index.html'}; keep the key {key_path(out)} private")
     if crew.raters is not None:
         show(
@@ -302,7 +309,7 @@ def rate_import(
     write_atomically(out, ratings_csv(ratings))
     write_atomically(facts_path(out), facts_json(collected))
     raters = {r.rater for r in ratings}
-    show(f"{len(ratings)} ratings of {len(raters)} raters in {out}")
+    show(f"{len(ratings)} ratings of {len(raters)} rater{'' if len(raters) == 1 else 's'} in {out}")
     if not collected.plan_kept:
         show("the analysis plan changed after the sheet was written; reports of these ratings state it")
     for line in rater_lines(collected):
@@ -314,6 +321,13 @@ def rate_import(
     for line in (*tie_lines(ratings), *match_lines(ratings, match_groups(key))):
         show(line)
     if run is not None:
-        for validation in validate_run(out, run):
+        held = validate_run(out, run)
+        if not held:
+            show(
+                f"note: no judge of {run_name} compares, so none is held against these answers, which stand "
+                f"alone; `echat-eval run {run_name} --judge MODEL --judge-match` asks a judge which voice a "
+                "reply answers"
+            )
+        for validation in held:
             show(f"{validation.metric}: validated against people: {validation.answer} ({validation})")
     return Exit.DONE

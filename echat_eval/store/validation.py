@@ -34,6 +34,7 @@ class JudgeValidation:
         ratings: sha256 of the table of ratings.
         dimension: what people were asked.
         replies, clusters, raters: counts of what both graded.
+        assigned: raters that the sheet was made for; None: for anyone, or not known.
         value, low, high: Spearman's correlation with the mean of the raters, and its interval; None if
             undefined.
     """
@@ -48,6 +49,7 @@ class JudgeValidation:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    assigned: int | None = None
 
     @property
     def answer(self) -> str:
@@ -62,6 +64,8 @@ class JudgeValidation:
             if self.low is not None and self.high is not None:
                 text += f" [{number_text(self.low, 2)}, {number_text(self.high, 2)}]"
         raters = f"{self.raters} rater{'s' if self.raters != 1 else ''}"
+        if self.assigned is not None and self.assigned > self.raters:
+            raters = f"{self.raters} of {self.assigned} raters"
         return f"{self.dimension}, {text}, {self.replies} replies, {raters}"
 
 
@@ -70,6 +74,7 @@ _ROW = Schema(
         **dict.fromkeys(("metric", "fingerprint", "ratings", "dimension"), TEXT),
         **dict.fromkeys(("replies", "clusters", "raters"), whole(1)),
         **dict.fromkeys(("value", "low", "high"), number().optional()),
+        "assigned": whole(1).optional(),
     }
 )
 

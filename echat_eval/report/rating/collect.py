@@ -63,7 +63,9 @@ def read_object(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise BadData(f"{path}: larger than {MAX_BYTES:,} bytes")
         found = loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise BadData(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
         raise BadData(f"{path}: expected an object, got {type(found).__name__}")
@@ -75,12 +77,15 @@ class RaterFacts:
     """How one rater answered.
 
     Attributes:
-        failed, checks: attention checks that were failed, and all that were answered.
+        answered, questions: number that were answered whole, and of all of the rater's.
+        failed, checks: attention checks that were failed or left out, and all of the rater's.
         differed, repeats: repeated answers that are others than the first, and all of them.
         demographics: what the rater states about themselves.
     """
 
     rater: str
+    answered: int = 0
+    questions: int = 0
     failed: int = 0
     checks: int = 0
     differed: int = 0
@@ -221,9 +226,15 @@ def _rater_file(path: Path, key: Path, facts: Mapping[str, Any]) -> dict[str, An
 def _person(
     answers: Mapping[str, Any], given: Mapping[tuple[str, str], Any], facts: Mapping[str, Any]
 ) -> RaterFacts:
-    """Return how a rater answered attention checks and repeated questions."""
-    stated = facts.get("checks", {})
-    checks = [given[name, d] == value for name, (d, value) in stated.items() if (name, d) in given]
+    """Return how much a rater answered, and how attention checks and repeated questions."""
+    every = {**facts["items"], **facts.get("checks", {})}
+    own = facts["raters"][answers["rater"]] if "raters" in facts else every
+    stated = {name: check for name, check in facts.get("checks", {}).items() if name in own}
+    checks = [given.get((name, d)) == value for name, (d, value) in stated.items()]
+    rated = _dimensions(facts)
+    whole_answers = [
+        all((name, d) in given for d in ([stated[name][0]] if name in stated else rated)) for name in own
+    ]
     same = [
         value == given[first, dimension]
         for (item, dimension), value in given.items()
@@ -233,6 +244,8 @@ def _person(
     demographics = stated_facts if isinstance(stated_facts, dict) else {}
     return RaterFacts(
         rater=answers["rater"],
+        answered=sum(whole_answers),
+        questions=len(whole_answers),
         failed=checks.count(False),
         checks=len(checks),
         differed=same.count(False),
@@ -241,6 +254,12 @@ def _person(
             name: str(demographics[name]) for name in facts.get("demographics", ()) if demographics.get(name)
         },
     )
+
+
+def _dimensions(facts: Mapping[str, Any]) -> list[str]:
+    """Return what every question of a sheet asks."""
+    own = [dimension["name"] for dimension in facts["dimensions"]]
+    return [MATCH, *own] if facts.get("match") else own or [PREFERENCE]
 
 
 def _checked(

@@ -33,12 +33,14 @@ class RatingFacts:
         plan_sha256: hash of the analysis plan that was written with the sheet.
         plan_kept: whether the plan was still the same when the key was opened.
         replies: reply -> hash of its words and voice.
+        assigned: raters that the sheet was made for; None: for anyone.
     """
 
     sheet: str
     plan_sha256: str | None
     plan_kept: bool
     replies: Mapping[ReplyId, str | None] = field(default_factory=dict)
+    assigned: int | None = None
 
     def line(self) -> str:
         """Return the facts as one line."""
@@ -70,8 +72,11 @@ def facts_json(collected: Collected) -> str:
         "sheet": key["sheet"],
         "plan": (key.get("plan") or {}).get("sha256"),
         "plan_kept": collected.plan_kept,
+        "assigned": len(key["raters"]) if "raters" in key else None,
         "raters": {
             person.rater: {
+                "answered": person.answered,
+                "questions": person.questions,
                 "checks": person.checks,
                 "failed": person.failed,
                 "repeats": person.repeats,
@@ -103,6 +108,7 @@ def read_facts(ratings: Path) -> RatingFacts | None:
             sheet=str(found["sheet"]),
             plan_sha256=None if found["plan"] is None else str(found["plan"]),
             plan_kept=found["plan_kept"] is True,
+            assigned=None if found.get("assigned") is None else int(found["assigned"]),
             replies={(str(a), str(b), str(c)): sha256 for a, b, c, sha256 in found["replies"]},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -20,9 +20,11 @@ TIES = {PREFERENCE: 0.5, MATCH: 0.5, OVER_REACTION: 0.0}
 
 
 def rater_lines(collected: Collected) -> list[str]:
-    """Return one line per rater who is left out, or whose repeated answers mostly differ."""
+    """Return lines on raters who answered in part, are left out, or mostly differ from themselves."""
     lines = []
     for person in collected.raters:
+        if person.answered < person.questions:
+            lines.append(f"rater '{person.rater}' answered {person.answered} of {person.questions} questions")
         if person.left_out:
             lines.append(
                 f"rater '{person.rater}' is left out: failed {person.failed} of {person.checks} attention "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.hashing import digest
 from echat_eval.io.unfinished import NewFolder
-from echat_eval.judge.rubric import load_judge
+from echat_eval.judge.rubric import DEFAULT_RUBRIC, load_judge
 from echat_eval.records import AudioRef
 from echat_eval.report.licences import require_audio
 from echat_eval.report.page import SoundStore, data_script, page_assets
@@ -27,11 +27,12 @@ from echat_eval.report.rating.plan import default_plan, plan_facts, plan_path
 from echat_eval.report.rating.replies import reply_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from echat_eval.ports import Progress
     from echat_eval.records import Response, Sample
     from echat_eval.report.runs import MergedRuns
+    from echat_eval.store.manifest import RunManifest
 
 __all__ = [
     "NATURALNESS",
@@ -40,6 +41,7 @@ __all__ = [
     "Dimension",
     "dimensions_of",
     "key_path",
+    "rubric_of",
     "write_sheet",
 ]
 
@@ -59,6 +61,17 @@ def dimensions_of(rubric: str) -> tuple[Dimension, ...]:
     """
     judge = load_judge(rubric)
     return tuple(Dimension(name=name, low=0, high=judge.highest) for name in judge.dimensions)
+
+
+def rubric_of(manifests: Iterable[RunManifest]) -> str:
+    """Return the rubric of the judges of these runs; the default if they have several or none."""
+    found = {
+        str(rubric)
+        for manifest in manifests
+        for facts in manifest.scorers.values()
+        if (rubric := facts.settings.get("rubric")) is not None
+    }
+    return found.pop() if len(found) == 1 else DEFAULT_RUBRIC
 
 
 def key_path(out: Path) -> Path:

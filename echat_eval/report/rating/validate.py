@@ -14,7 +14,8 @@ from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.records import JudgeEvidence
 from echat_eval.report.rating.agreement import jackknifed, spearman
 from echat_eval.report.rating.facts import require_same_replies
-from echat_eval.report.rating.match import MATCH
+from echat_eval.report.rating.match import MATCH, OVER_REACTION
+from echat_eval.report.rating.sheet import PREFERENCE
 from echat_eval.stats.factors import units_of
 from echat_eval.store.validation import JudgeValidation, judged_metrics, write_validation
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["RatedScore", "rated_scores", "validate_run"]
 
 ReplyId = tuple[str, str, str]
+#: Endings of the metrics of the match question.
+MATCH_METRICS = ("_match_rate", "_listening_match")
+#: Dimensions of answers about two replies or two voices.
+COMPARISONS = {MATCH, OVER_REACTION, PREFERENCE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,7 @@ def rated_scores(ratings: Sequence[Rating], scores: Sequence[Score]) -> list[Rat
         names = {"score"} | (
             set(score.evidence.grades) if isinstance(score.evidence, JudgeEvidence) else set()
         )
-        if score.metric.endswith("_match_rate"):
+        if score.metric.endswith(MATCH_METRICS):
             names = {MATCH}
         judged[score.system, score.task, score.sample_id] = (score.value, frozenset(names))
     of_reply: dict[ReplyId, list[Rating]] = {}
@@ -89,6 +94,8 @@ def rated_scores(ratings: Sequence[Rating], scores: Sequence[Score]) -> list[Rat
 def validate_run(path: Path, run: RunFolder) -> list[JudgeValidation]:
     """Hold every judge of a run against people, keep the result in the run folder, and return it.
 
+    Comparisons by people with a run whose judges compare nothing give an empty list: they stand alone.
+
     Args:
         path: CSV file of `rate import`.
         run: the run whose replies were rated.
@@ -96,21 +103,48 @@ def validate_run(path: Path, run: RunFolder) -> list[JudgeValidation]:
     Raises:
         BadData: ratings of another run, or no judge graded what people rated.
     """
-    require_same_replies(path, run.responses())
+    facts = require_same_replies(path, run.responses())
+    assigned = None if facts is None else facts.assigned
     ratings, clusters, scores = read_ratings_csv(path), units_of(run.samples()), list(run.scores().values())
     found = []
     for metric, fingerprint in judged_metrics(run).items():
         rated = rated_scores(ratings, [score for score in scores if score.metric == metric])
         if rated:
-            found.append(_validation(metric, fingerprint, file_sha256(path), rated, clusters))
-    if not found:
+            found.append(_validation(metric, fingerprint, file_sha256(path), rated, clusters, assigned))
+    rated_in = sorted({rating.dimension for rating in ratings})
+    if not found and not (set(rated_in) <= COMPARISONS and not _compares(run)):
         raise BadData(
-            f"{path}: no judge of {run.path} graded what people rated; check system, task, sample_id and "
-            "dimension, or score the run with a judge first"
+            f"{path}: no judge of {run.path} graded what people rated ({', '.join(rated_in)}); "
+            f"{_how(run, scores)}"
         )
     for validation in found:
         write_validation(run.path, validation)
     return found
+
+
+def _compares(run: RunFolder) -> bool:
+    return any(metric.endswith(MATCH_METRICS) for metric in judged_metrics(run))
+
+
+def _how(run: RunFolder, scores: Sequence[Score]) -> str:
+    """Return the sheets that ask what the judges of a run graded, or that there is no judge."""
+    graded: dict[str, list[str]] = {}
+    for score in scores:
+        if isinstance(score.evidence, JudgeEvidence) and not score.metric.endswith(MATCH_METRICS):
+            graded.setdefault(score.metric, sorted(score.evidence.grades))
+    rubrics = {
+        metric: facts.settings.get("rubric")
+        for facts in run.manifest().scorers.values()
+        for metric in facts.metrics or ()
+    }
+    ways = []
+    for metric, names in graded.items():
+        rubric = rubrics.get(metric)
+        command = f"echat-eval rate export {run.path} --rubric {rubric} --out SHEET"
+        ways.append(
+            f"{metric} has {', '.join(names)}" + (f" (`{command}` makes the sheet)" if rubric else "")
+        )
+    return "; ".join(ways) or f"score the run with a judge first (`echat-eval run {run.path} --judge MODEL`)"
 
 
 def _validation(
@@ -119,6 +153,7 @@ def _validation(
     ratings: str,
     rated: Sequence[RatedScore],
     clusters: Mapping[tuple[str, str], Hashable],
+    assigned: int | None,
 ) -> JudgeValidation:
     people, judge = np.array([r.people for r in rated]), np.array([r.judge for r in rated])
     agreement = jackknifed(
@@ -137,4 +172,5 @@ def _validation(
         value=agreement.value,
         low=agreement.low,
         high=agreement.high,
+        assigned=assigned,
     )

@@ -132,6 +132,25 @@ def test_a_rater_who_fails_most_checks_is_left_out(runs: MergedRuns, tmp_path: P
         collect(key_path(tmp_path / "s"), files[:1])
 
 
+def test_missing_answers_are_counted_and_missing_checks_fail(runs: MergedRuns, tmp_path: Path) -> None:
+    key = make_sheet(runs, tmp_path / "s")
+    files = all_files(key, tmp_path)[:2]
+    content = json.loads(files[0].read_text())
+    content["ratings"] = [row for row in content["ratings"] if row["item"] not in key["checks"]][:5]
+    files[0].write_text(json.dumps(content))
+    found = collect(key_path(tmp_path / "s"), files)
+    assert {r.rater for r in found.ratings} == {"r2"}
+    questions = len(key["raters"]["r1"])
+    assert rater_lines(found) == [
+        f"rater 'r1' answered 5 of {questions} questions",
+        "rater 'r1' is left out: failed 2 of 2 attention checks",
+    ]
+    facts_path(tmp_path / "r.csv").write_text(facts_json(found))
+    facts = read_facts(tmp_path / "r.csv")
+    assert facts is not None
+    assert facts.assigned == 4
+
+
 def test_a_rater_who_disagrees_with_themselves_is_named(runs: MergedRuns, tmp_path: Path) -> None:
     key = make_sheet(runs, tmp_path / "s")
 

@@ -7,6 +7,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from echat_eval.report.figure_style import styled
 from echat_eval.report.pack import build_report
 from echat_eval.report.people_tables import agreement_tables, with_judge_table
 from echat_eval.report.rating.judge_agreement import STATISTICS
+from echat_eval.report.rating.sheet import rubric_of
 from echat_eval.report.rating.validate import rated_scores, validate_run
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
@@ -137,9 +140,27 @@ def test_ratings_count_for_no_other_judge(run: RunFolder, ratings: Path) -> None
 def test_ratings_of_what_no_judge_graded_validate_nothing(run: RunFolder, ratings: Path) -> None:
     text = ratings.read_text(encoding="utf-8").replace("cue_awareness", "naturalness")
     ratings.write_text(text, encoding="utf-8")
-    with pytest.raises(BadData, match=r"no judge of .* graded what people rated"):
+    with pytest.raises(BadData, match=r"what people rated \(naturalness\); judge_r0 has cue_awareness"):
         validate_run(ratings, run)
     assert validations(run) == {"judge_r0": None}
+    # Comparisons by people stand alone beside judges that compare nothing.
+    ratings.write_text(text.replace("naturalness", "match"), encoding="utf-8")
+    assert validate_run(ratings, run) == []
+
+
+def test_the_line_states_raters_who_have_not_answered(run: RunFolder, ratings: Path) -> None:
+    (found,) = validate_run(ratings, run)
+    assert str(replace(found, assigned=5)).endswith(" replies, 3 of 5 raters")
+    assert str(replace(found, assigned=3)).endswith(" replies, 3 raters")
+
+
+def test_a_sheet_asks_what_the_only_judge_of_a_run_graded() -> None:
+    def manifest(*rubrics: str) -> Any:
+        scorers = {r: SimpleNamespace(settings={"rubric": r}) for r in rubrics}
+        return SimpleNamespace(scorers={**scorers, "outcome": SimpleNamespace(settings={})})
+
+    assert rubric_of([manifest("echat-voice-r1")]) == "echat-voice-r1"
+    assert rubric_of([manifest("echat-voice-r1", "echat-r2")]) == rubric_of([manifest()]) == "echat-r1"
 
 
 def test_answers_to_the_match_question_go_with_match_rates(run: RunFolder) -> None:
