@@ -72,7 +72,12 @@ def _print_pairs(rows: Sequence[PairAgreement]) -> None:
         same = "" if row.same is None else format_interval(row.same, 1)
         counts = f"{row.pairs}, {row.winner.n}"
         left = f"; {row.unjudged} without an answer of the judge" if row.unjudged else ""
+        left += f"; {row.ties} ties of the judge" if row.ties else ""
         show(f"{row.dimension:<16} {same:<19} {format_interval(row.winner, 1):<19} {counts}{left}")
+    if all(row.ties == row.winner.n for row in rows):
+        show(
+            "the judge has one score for both replies of every pair: it detects no difference; 50 % is chance"
+        )
     show(
         *(["same answer: one of four (1, 2, both good, both bad)"] if whole else []),
         "same winner: over the pairs that people decided; a tie of the judge counts half",

@@ -18,12 +18,24 @@ if TYPE_CHECKING:
     from echat_eval.judge.rubric import Judge
     from echat_eval.records import AudioRef
 
-__all__ = ["PROBE_SECONDS", "Recording", "content_with", "identity_content", "limit_fault", "seconds_of"]
+__all__ = [
+    "PROBE_SECONDS",
+    "Recording",
+    "content_with",
+    "identity_content",
+    "is_limit_fault",
+    "limit_fault",
+    "seconds_of",
+]
 
 #: Bytes of a recording; servers refuse messages of some tens of MB, and base64 adds a third.
 MAX_BYTES = 16 * 2**20
 #: Seconds of audio in the request for a server's identity.
 PROBE_SECONDS = 0.2
+
+
+#: Ends of the reasons why a recording is not sent.
+_LIMITS = ("(max_audio_seconds of its rubric)", "(16 kHz mono is enough)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,11 @@ class Recording:
     audio: AudioRef
 
 
+def is_limit_fault(reason: str | None) -> bool:
+    """Return whether the reason of a score is that a recording is over the limit of its judge."""
+    return reason is not None and reason.endswith(_LIMITS)
+
+
 def limit_fault(judge: Judge, recordings: Sequence[Recording]) -> str | None:
     """Return why a recording is not sent to a judge; None if all can be."""
     for recording in recordings:
@@ -46,12 +63,12 @@ def limit_fault(judge: Judge, recordings: Sequence[Recording]) -> str | None:
         if audio.seconds > limit:
             return (
                 f"the {recording.name}'s audio is {audio.seconds:.1f} s long; judge '{judge.name}' listens "
-                f"to at most {limit:g} s (max_audio_seconds of its rubric)"
+                f"to at most {limit:g} s {_LIMITS[0]}"
             )
         if audio.path.is_file() and (size := audio.path.stat().st_size) > MAX_BYTES:
             return (
                 f"the {recording.name}'s audio has {size:,} bytes; at most {MAX_BYTES:,} are sent to a judge "
-                "(16 kHz mono is enough)"
+                f"{_LIMITS[1]}"
             )
     return None
 

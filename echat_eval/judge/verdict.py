@@ -12,7 +12,7 @@ from echat_eval.io.display import one_line
 from echat_eval.judge.ticket import TICKET, ticket_field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from echat_eval.judge.rubric import Judge
 
@@ -93,7 +93,8 @@ def parse_verdict(
     expected = {"reason", *judge.dimensions, *(["voice"] if with_voice else [])}
     if set(verdict) != expected or not isinstance(verdict["reason"], str):
         raise JudgeFailure(
-            f"the judge's answer is not of the form {{{', '.join(sorted(expected))}}}: {_shown(answer)}"
+            f"the judge's answer is not of the form {{{', '.join(sorted(expected))}}}"
+            f"{_differences(verdict, expected)}: {_shown(answer)}"
         )
     grades = {name: _grade(name, verdict[name], judge.highest) for name in judge.dimensions}
     return Verdict(
@@ -102,6 +103,14 @@ def parse_verdict(
         reason=writable(scrub(verdict["reason"])),
         voice=_grade("voice", verdict["voice"], judge.highest) if with_voice else None,
     )
+
+
+def _differences(verdict: Mapping[str, Any], expected: Collection[str]) -> str:
+    """Return which keys a verdict lacks and which it has too many, because an excerpt may end before them."""
+    lacks = ", ".join(sorted(set(expected) - set(verdict)))
+    extra = one_line(writable(scrub(", ".join(sorted(set(verdict) - set(expected))))), 80)
+    parts = [f"lacks {lacks}"] * bool(lacks) + [f"has {extra} too"] * bool(extra)
+    return f" ({'; '.join(parts)})" if parts else " (reason is not text)"
 
 
 def _take_ticket(verdict: dict[str, Any], ticket: str, answer: str) -> None:

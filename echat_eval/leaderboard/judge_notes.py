@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.display import number_text
 from echat_eval.io.schema import Rule, is_whole, mapping_of
+from echat_eval.judge.recordings import is_limit_fault
 from echat_eval.scorers.judged_match import ANSWERS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _COUNTS = mapping_of(
     Rule(lambda v: isinstance(v, list) and len(v) == 2 and all(map(_ORDER.holds, v)), ""), ""
 )
 
-__all__ = ["cap_lines", "family_lines", "family_of_model", "match_lines", "variance_lines"]
+__all__ = ["cap_lines", "family_lines", "family_of_model", "limit_lines", "match_lines", "variance_lines"]
 
 
 def cap_lines(judged: Iterable[tuple[Score, JudgeEvidence]]) -> list[str]:
@@ -43,6 +44,22 @@ def cap_lines(judged: Iterable[tuple[Score, JudgeEvidence]]) -> list[str]:
             f"- {metric} of {system} with the rubric's cap {number_text(with_cap, 1)}, without it "
             f"{number_text(without, 1)}: {capped} of {len(found)} judged replies are capped"
         )
+    return lines
+
+
+def limit_lines(scores: Iterable[Score]) -> list[str]:
+    """Return, per metric and system, the number of replies over the limit of a judge that listens."""
+    rows: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        rows.setdefault((score.metric, score.system), []).append(score)
+    lines = []
+    for (metric, system), found in rows.items():
+        over = [score.reason or "" for score in found if is_limit_fault(score.reason)]
+        if over:
+            lines.append(
+                f"- {metric} of {system}: {len(over)} of {len(found)} replies are not applicable and in no "
+                f"mean, because recordings are over the judge's limit; one: {over[0]}"
+            )
     return lines
 
 

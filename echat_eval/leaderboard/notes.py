@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import number_text
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.labels import UNKNOWN
-from echat_eval.leaderboard.judge_notes import cap_lines, family_lines, match_lines, variance_lines
+from echat_eval.leaderboard.judge_notes import (
+    cap_lines,
+    family_lines,
+    limit_lines,
+    match_lines,
+    variance_lines,
+)
 from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.finish import finish_command
@@ -118,6 +124,7 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
         *_servers(runs.judged),
         *_opinions(runs.judged),
         *cap_lines(runs.judged),
+        *limit_lines(runs.scores),
         *variance_lines(runs.judged),
         *match_lines(runs.scores, runs.responses, runs.clusters),
         *family_lines(folder.manifest() for folder in folders),

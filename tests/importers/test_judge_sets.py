@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ def test_a_configured_judge_grades_traces_pairs_beside_people(tmp_path: Path) ->
     assert low < 83.3 < high
     assert table["overall"][-2:] == ["12,", "8"]
     assert table["content"][-2:] == ["12,", "1"]
+    scores = next(tmp_path.rglob("scores.jsonl"))
+    scores.write_text(re.sub(r'"value":[\d.]+', '"value":50.0', scores.read_text()))
+    printed = call(tmp_path, *check)
+    assert "12, 12; 12 ties of the judge" in printed
+    assert "one score for both replies of every pair: it detects no difference" in printed
 
 
 def test_a_configured_judge_grades_vstyles_replies_beside_people(tmp_path: Path) -> None:
@@ -147,7 +153,9 @@ def test_a_configured_judge_grades_vstyles_replies_beside_people(tmp_path: Path)
         *("--language", "en", "--source", "synthetic", "--out", "style"),
     )
     assert "9 rows: 8 samples with cue emotion" in printed
-    assert "ability 'role_play/scenario' states no emotion" in printed
+    assert (
+        "ability 'role_play/scenario' states no emotion of the speaker; expected empathy/anger, " in printed
+    )
     run, check = commands_in(printed)
     assert "model-0=replay:style/replies/model-0.jsonl" in run
     with ScriptedChatServer(lambda r: judge_by_sound(prompt_of(r))) as server:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, variance
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,17 @@ import pytest
 
 from echat_eval.concurrency import event_loop
 from echat_eval.io.hashing import sha256_of
-from echat_eval.judge import JudgeClient, load_judge
-from echat_eval.leaderboard.judge_notes import family_lines, family_of_model, match_lines, variance_lines
+from echat_eval.judge import JudgeClient, Recording, load_judge
+from echat_eval.judge.recordings import limit_fault
+from echat_eval.leaderboard.judge_notes import (
+    family_lines,
+    family_of_model,
+    limit_lines,
+    match_lines,
+    variance_lines,
+)
 from echat_eval.ports import Case
-from echat_eval.records import JudgeEvidence, Score
+from echat_eval.records import AudioRef, JudgeEvidence, Score
 from echat_eval.scorers.judged_match import JudgedMatch
 from echat_eval.testing import ScriptedChatClient, shown_to_judge
 from tests.support.cases import case
@@ -168,3 +176,19 @@ def test_a_judge_and_a_system_of_one_family_are_named(judge: str, system: str, f
     assert len(lines) == (family is not None)
     assert family is None or f"are of one family, {family}:" in lines[0]
     assert (family_of_model(judge) == family_of_model(system)) == (family is not None or judge == system)
+
+
+def test_replies_over_the_limit_of_a_judge_are_counted() -> None:
+    long = AudioRef(path=Path("long.wav"), sha256="0" * 64, seconds=90.0)
+    fault = limit_fault(load_judge("echat-voice-r1"), [Recording(name="reply", audio=long)])
+
+    def row(number: int, reason: str | None) -> Score:
+        ident: dict[str, Any] = {"key": "k", "system": "s", "task": "t", "sample_id": str(number)}
+        state: Any = "not applicable" if reason else "value"
+        return Score(
+            metric="judge_a_voice", state=state, value=None if reason else 1.0, reason=reason, **ident
+        )
+
+    (line,) = limit_lines([row(0, fault), row(1, fault), row(2, "no audio"), row(3, None)])
+    assert line.startswith("- judge_a_voice of s: 2 of 4 replies are not applicable and in no mean")
+    assert "90.0 s long" in line

@@ -47,6 +47,7 @@ class PairAgreement:
             judge counts half. No value if people decided none.
         pairs: number of pairs that both answered.
         unjudged: labelled pairs without an answer of the judge, which are in no number.
+        ties: pairs that people decided, and to whose replies the judge gives one score.
     """
 
     dimension: str
@@ -54,6 +55,7 @@ class PairAgreement:
     winner: Agreement
     pairs: int
     unjudged: int
+    ties: int = 0
 
 
 def is_of_pair(rating: Rating) -> bool:
@@ -109,6 +111,7 @@ def compare_run_pairs(path: Path, folder: Path, rubric: str | None) -> list[Pair
                     ),
                     pairs=len(judged),
                     unjudged=len(pairs) - len(judged),
+                    ties=sum(points[pair.first] == points[pair.second] for pair in decided),
                 )
             )
     if not found:
