@@ -199,8 +199,8 @@ def listening_notes(folder: RunFolder) -> list[str]:
         result = _result_of(settings, results)
         if result is None and results:
             lines.append(
-                f"{title} has not passed `check judge --listens`: the result in this folder is of another "
-                f"server ({_server(results[-1])}), these scores are of {settings.get('url') or OPENAI}; "
+                f"{title} has not passed `check judge --listens`: the result in this folder is of "
+                f"{_server(results[-1])}, these scores are of {settings.get('url') or OPENAI}; "
                 f"{how_to_check(folder.path)}"
             )
         elif result is None:
@@ -240,8 +240,12 @@ def _result_of(settings: Mapping[str, Any], results: list[ListeningResult]) -> L
 
 def _server(result: ListeningResult) -> str:
     """Return the address of a result's server, and the fingerprints that it reported."""
+    if not result.served:
+        return "a server that it does not name"
     fingerprints = ", ".join(str(own.server) for own in result.served if own.server is not None)
-    return (result.url or OPENAI) + (f", fingerprint {fingerprints}" if fingerprints else "")
+    return f"another server ({result.url or OPENAI}" + (
+        f", fingerprint {fingerprints})" if fingerprints else ")"
+    )
 
 
 def _listeners(
