@@ -34,7 +34,7 @@ Ctrl-C and TERM let replies in progress finish; a second one gives them up.
 Exit codes: 0 all replies finished, 130 some were given up.""",
 )
 @click.option("--checkpoint", required=True, metavar="FILE", help="Checkpoint, as for `osum chat`.")
-@click.option("--mode", default="s2s", show_default=True, help="Mode of all replies, such as s2s-think.")
+@click.option("--mode", metavar="NAME", help="Mode of all replies, such as s2s-think.  [default: s2s]")
 @click.option("--token2wav", metavar="FOLDER", help="Folder that `osum unpack` wrote; needs --voice.")
 @click.option(
     "--voice", metavar="FILE", help="Voice file that `osum voice` wrote; without one, replies are text."
@@ -97,7 +97,7 @@ Exit codes: 0 all replies finished, 130 some were given up.""",
 )
 def serve_command(
     checkpoint: str,
-    mode: str,
+    mode: str | None,
     token2wav: str | None,
     voice: str | None,
     settings: tuple[str, ...],
@@ -134,8 +134,10 @@ def serve_command(
     key = read_key(key_env, key_file)
     loopback = check_access(host, key, is_open=is_open)
     parsed = dict(parse_setting(text) for text in settings)
-    parsed |= {"checkpoint": checkpoint, "mode": mode}
-    parsed |= {k: v for k, v in (("token2wav", token2wav), ("voice", voice)) if v is not None}
+    given = {"checkpoint": checkpoint, "mode": mode, "token2wav": token2wav, "voice": voice}
+    for option, value in given.items():
+        if value is not None and str(parsed.setdefault(option, value)) != value:
+            raise UsageError(f"--{option} {value} and --set {option}={parsed[option]} differ; give one")
     system = construct("system", "osum-echat", OsumEChat, parsed)
     if not name.strip() or len(name) > 100:
         raise UsageError("--name is empty or longer than 100 characters")

@@ -100,6 +100,10 @@ def loads(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
     except UnicodeEncodeError as error:
         raise ValueError("a text holds a lone surrogate, which is no character") from error
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # Python's own words are for programmers
+            raise ValueError("a whole number has too many digits") from error
+        raise
 
 
 class RowFault(str):

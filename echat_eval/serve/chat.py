@@ -68,6 +68,7 @@ class ChatEndpoint:
                 async with asyncio.timeout(_LAST_SECONDS):
                     await exchange.fail(given_up_error(), scope, receive)
         except Exception as error:  # noqa: BLE001  every error becomes an answer
+            self.service.note_failure(error)
             await exchange.fail(api_error_of(error, decoding=exchange.is_asked), scope, receive)
 
 

@@ -26,12 +26,15 @@ async def read_content(request: Request, limits: Limits) -> bytes:
     """Return a JSON request's body.
 
     Raises:
-        ApiError: another content type; too large; too slow.
+        ApiError: another content type or encoding; too large; too slow.
         ClientDisconnect: the client left.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, f"content type {kind[:60] or 'missing'}; expected application/json")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise ApiError(415, f"content encoding {coding[:60]}; send the body as it is")
     limit, size = limits.body_bytes, 0
     pieces: list[bytes] = []
     stated = request.headers.get("content-length", "")

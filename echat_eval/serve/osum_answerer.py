@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from echat_eval.osum.voice.config import SAMPLE_RATE, SPEECH_IDS
 from echat_eval.records import Reply
 from echat_eval.serve.answerer import Delta, Load, ModelFacts
 from echat_eval.serve.voice_queue import Spoken, VoiceQueue
+from echat_eval.serve.waiting_time import WaitingTime
 from echat_eval.systems.osum_request import LICENCE, instruction_fault, reply_of
 
 if TYPE_CHECKING:
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["OsumAnswerer"]
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that a reply is thought to take before one was made.
-_FIRST_GUESS = 5.0
-#: Share of the last reply in the mean of their seconds.
-_WEIGHT = 0.2
-#: Bounds of the seconds that a refused client is asked to wait.
-_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
 class OsumAnswerer:
@@ -59,7 +52,7 @@ class OsumAnswerer:
         self._engine = system.loaded().online
         self._lock = threading.Lock()
         self._open: set[_Answer] = set()
-        self._mean_seconds = _FIRST_GUESS
+        self._time = WaitingTime()
         self._facts = self._described(name)
 
     def _described(self, name: str) -> ModelFacts:
@@ -104,8 +97,7 @@ class OsumAnswerer:
         slots = self._engine.counts().slots
         if len(self._open) < slots + self.max_waiting:
             return
-        wait = self._mean_seconds * max(1, self.max_waiting) / slots
-        wait = math.ceil(min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT))
+        wait = self._time.seconds(waiting=self.max_waiting, slots=slots)
         raise Unavailable(
             f"{self.max_waiting} questions wait, which is the limit; try again in {wait} s",
             retry_after=wait,
@@ -122,7 +114,7 @@ class OsumAnswerer:
         with self._lock:
             self._open.discard(answer)
             if seconds is not None:
-                self._mean_seconds += _WEIGHT * (seconds - self._mean_seconds)
+                self._time.add(seconds)
 
     def load(self) -> Load:
         """Return how busy the model is; replies whose voice is being made count as running."""

@@ -306,6 +306,7 @@ class RealtimeSession:
         except WebSocketDisconnect:
             return
         except Exception as error:  # noqa: BLE001  every error becomes an event
+            self.service.note_failure(error)
             shown = api_error_of(error, decoding=accepted)
             if accepted and kept:
                 self._conversation.remove(item.id)

@@ -69,7 +69,7 @@ class EvalServer:
 
     Attributes:
         service: the state, on the server's event loop.
-        is_cut: replies were given up at the end.
+        is_cut: replies were given up at the end, or cut by their time limit.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class EvalServer:
         end = asyncio.get_running_loop().time() + self._limits.grace_seconds
         while self.service.active and self._asked < 2 and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(_POLL)
-        self.is_cut = self.service.active > 0
-        if self.is_cut:
+        self.is_cut = self.service.active > 0 or self.service.has_cut
+        if self.service.active:
             self.service.give_up()
             end = asyncio.get_running_loop().time() + _CLOSE_SECONDS
             while self.service.active and asyncio.get_running_loop().time() < end:

@@ -36,13 +36,14 @@ class Service:
     Attributes:
         active: requests and sessions in progress.
         draining: the server takes nothing new and finishes what is in progress.
-        is_given_up: the server ends at once; each client whose task is cancelled is told.
+        is_given_up: the server ends at once; each client whose reply is cancelled gets an error.
+        has_cut: a reply was cut by its time limit after the end had begun.
     """
 
     def __init__(self, answerer: Answerer, limits: Limits) -> None:
         self.answerer, self.limits = answerer, limits
         self.active = 0
-        self.draining = self.is_given_up = False
+        self.draining = self.is_given_up = self.has_cut = False
         self.on_drain: set[Callable[[], object]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads = Threads(_THREADS, "echat-eval-serve")
@@ -94,6 +95,10 @@ class Service:
         self.is_given_up = True
         for task in list(self._tasks):
             task.cancel()
+
+    def note_failure(self, error: BaseException) -> None:
+        """Note why a reply failed, since the server states at its end whether all were finished."""
+        self.has_cut |= self.draining and isinstance(error, TimeoutError)
 
     def ask(self, question: Question) -> AbstractAsyncContextManager[Exchange]:
         """Return the exchange of one question; see `exchange`."""

@@ -142,10 +142,12 @@ class OsumEChat:
             from echat_eval.osum.checkpoint.files import find_file
             from echat_eval.osum.engine.engine_pool import EnginePool
             from echat_eval.osum.model.tokenizer import load_tokenizer
-            from echat_eval.osum.prompts.modes import mode_named
+            from echat_eval.osum.prompts.modes import check_task, mode_named
         except ImportError as error:
             raise NotInstalled(f"osum-echat needs {error.name}: pip install 'echat-eval[osum]'") from error
         speaks = mode_named(self.mode).speaks
+        if self.mode == "understand":
+            check_task(self.task)
         auto = "cuda" if torch.cuda.is_available() else "cpu"
         devices = [auto if name == "auto" else name for name in self.device.replace(" ", "").split(",")]
         path = find_file(Path(self.checkpoint))
@@ -189,6 +191,11 @@ class OsumEChat:
         )
         speaker = self._load_speaker(device) if self.token2wav else None
         rules = rules_of(mode_named(self.mode), profile, max_new_tokens=self.max_new or None)
+        if rules.max_new_tokens >= (positions := model.config.decoder.positions):
+            raise UsageError(
+                f"max_new is {rules.max_new_tokens}; the model has {positions:,} positions for a prompt and "
+                "its reply together: lower max_new"
+            )
         slots = self.slots
         if not isinstance(slots, int):
             slots = free_slots(model, max_new_tokens=rules.max_new_tokens)

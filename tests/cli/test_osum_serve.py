@@ -14,7 +14,7 @@ import httpx
 from click.testing import CliRunner
 
 from echat_eval.cli.osum import osum_group
-from echat_eval.errors import EChatError, NotInstalled, UsageError
+from echat_eval.errors import EChatError, NotInstalled, UnknownName, UsageError
 
 if TYPE_CHECKING:
     import pytest
@@ -37,6 +37,9 @@ def test_misuse_is_found_before_the_model_is_loaded(monkeypatch: pytest.MonkeyPa
             (["--host", "192.0.2.1", "--open"], UsageError, "cannot listen on 192.0.2.1"),
             (["--voice", "me.safetensors"], UsageError, "a voice needs both"),
             (["--mode", "tts"], UsageError, "takes text"),
+            (["--set", "mode=tts"], UsageError, "takes text"),
+            (["--set", "mode=s2t", "--mode", "s2s"], UsageError, "--mode s2s and --set mode=s2t differ"),
+            (["--mode", "understand", "--set", "task=nope", "--port", "0"], UnknownName, "'nope'"),
             (["--port", "0"], NotInstalled, "no checkpoint at none.pt"),
         ]
         for arguments, kind, words in faults:

@@ -182,6 +182,8 @@ def test_other_bad_requests(server: RunningServer, requests: list[Request]) -> N
         (b"[" * 100_000, {}, 400, "nested too deeply"),
         (b"[]", {}, 400, "the body is a list; expected an object"),
         (b"{}", {"content_type": "text/plain"}, 415, "expected application/json"),
+        (b"{}", {"content_encoding": "gzip"}, 415, "send the body as it is"),
+        (b'{"n": ' + b"9" * 5000 + b"}", {}, 400, "a whole number has too many digits"),
         (b" " * 300_000, {}, 413, "more than 200,000 bytes"),
         (b" " * 900_000, {}, 413, "more than 200,000 bytes"),
         (body(requests[0]), {"origin": "https://evil.example"}, 403, "web pages of other sites"),
@@ -321,6 +323,18 @@ def test_a_server_that_ends_finishes_what_is_in_progress(requests: list[Request]
         assert [future.result().text for future in pending] == ["I hear you."] * 2
         server.thread.join(10)
         assert (server.thread.is_alive(), server.server.is_cut) == (False, False)
+
+
+def test_a_reply_cut_by_its_time_limit_at_the_end_is_not_finished(requests: list[Request]) -> None:
+    model = ScriptedAnswerer()
+    with served(model, reply_seconds=0.5) as server, ThreadPoolExecutor(1) as threads:
+        model.hold.clear()
+        pending = threads.submit(post, server, body(requests[0], stream=True))
+        server.until(lambda: len(model.running) == 1)
+        server.server.end()
+        assert "deadline_exceeded" in pending.result().text
+        server.thread.join(10)
+        assert server.server.is_cut
 
 
 def test_a_second_signal_gives_replies_up(requests: list[Request], caplog: pytest.LogCaptureFixture) -> None:

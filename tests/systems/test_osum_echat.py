@@ -299,10 +299,14 @@ def test_chat_prints_the_reply(system: OsumEChat, tmp_path: Path) -> None:
     result = CliRunner().invoke(chat_command, arguments, standalone_mode=False)
     assert result.exception is None, result.exception
     assert "reply" in result.output
-    arguments[-1] = "max_new=40000"
-    result = CliRunner().invoke(chat_command, arguments, standalone_mode=False)
-    assert isinstance(result.exception, UsageError)
-    assert "do not fit 32768: shorten the history or lower max_new" in str(result.exception)
+    for limit, words in (
+        (32_767, "do not fit 32768: shorten the history or lower max_new"),
+        (32_768, "the model has 32,768 positions for a prompt and its reply together: lower max_new"),
+    ):
+        arguments[-1] = f"max_new={limit}"
+        result = CliRunner().invoke(chat_command, arguments, standalone_mode=False)
+        assert isinstance(result.exception, UsageError)
+        assert words in str(result.exception)
 
 
 def test_inspect_and_convert_on_the_command_line(tmp_path: Path) -> None:

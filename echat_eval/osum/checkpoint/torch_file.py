@@ -59,11 +59,12 @@ def read_tensors(path: Path, *, mmap: bool = False, source: str = "download it a
         raise BadData(f"{path}: no such file; {source}") from None
     except pickle.UnpicklingError as error:
         raise BadData(
-            f"{path}: not a plain file of tensors: it would run code, or is not a checkpoint "
-            f"({first_line(error)}); refused, no code was run"
+            f"{path}: not a plain file of tensors: it would run code, or is not a checkpoint; "
+            "refused, no code was run"
         ) from error
     except _READ_ERRORS as error:
-        raise BadData(f"{path}: truncated or not a torch file ({first_line(error)}); {source}") from error
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise BadData(f"{path}: truncated or not a torch file{reason}; {source}") from error
     return _only_tensors(path, _unwrapped(content))
 
 

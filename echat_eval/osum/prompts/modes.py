@@ -255,6 +255,11 @@ def layout(mode: Mode, request: GenerationRequest, *, profile: Profile, config: 
     return pieces
 
 
+def check_task(task: str) -> None:
+    """Raise UnknownName unless a task of mode `understand` is known or a custom prompt."""
+    _task_prompt(task)
+
+
 def _task_prompt(task: str) -> TextPrompt:
     """Return the prompt of a task; text with spaces or non-ASCII characters is a custom prompt."""
     custom = not task.isascii() or " " in task

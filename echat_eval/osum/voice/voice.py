@@ -24,7 +24,7 @@ from echat_eval.osum.voice.features import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -215,9 +215,8 @@ def load_voice(path: Path) -> Voice:
         with safe_open(path, framework="numpy") as file:
             kind = (file.metadata() or {}).get("format")
             if kind != FORMAT or set(file.keys()) != set(LAYOUT):
-                names = ", ".join(sorted(file.keys()))
                 raise BadData(
-                    f"{path}: '{kind}' with {names or 'nothing'}; "
+                    f"{path}: '{kind}' with {_few(sorted(file.keys()))}; "
                     f"expected '{FORMAT}' with {', '.join(LAYOUT)}"
                 )
             values = {name: file.get_tensor(name) for name in LAYOUT}
@@ -227,6 +226,11 @@ def load_voice(path: Path) -> Voice:
         return Voice(**values)
     except BadData as error:
         raise BadData(f"{path}: {error}") from None
+
+
+def _few(names: Sequence[str], limit: int = 4) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(name[:60] for name in names[:limit]) + rest or "nothing"
 
 
 def fingerprint(voice: Voice) -> str:

@@ -42,6 +42,10 @@ class Code:
         (b"", "truncated or not a torch file"),
         ({"w": 5}, "1 entries are not tensors, such as 'w'; expected a state dict"),
         ([], "holds a list; expected a state dict"),
+        (
+            b"<html>404</html>",
+            "not a plain file of tensors: .* is not a checkpoint; refused, no code was run",
+        ),
         ({"w": Code()}, "not a plain file of tensors.*no code was run"),
     ],
 )
@@ -57,6 +61,7 @@ def test_every_reader_refuses_what_is_no_file_of_tensors(
         READERS[name](path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+    assert "PyTorch" not in str(error.value)
     assert capsys.readouterr().out == ""
 
 

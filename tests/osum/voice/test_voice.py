@@ -121,6 +121,7 @@ FORMAT = {"format": "echat-eval voice 1"}
         ({}, None, "'None' with embedding, mel, tokens; expected 'echat-eval voice 1'"),
         ({}, {"format": "echat-eval voice 2"}, "'echat-eval voice 2' with"),
         ({"more": np.ones(1)}, FORMAT, "embedding, mel, more, tokens; expected"),
+        ({f"w{n}": np.ones(1) for n in range(9)}, None, "w0 and 8 more; expected"),
         ({"mel": None}, FORMAT, "with embedding, tokens; expected"),
         (
             {"mel": np.ones((4, 81), np.float32)},
