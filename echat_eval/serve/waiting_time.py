@@ -26,6 +26,6 @@ class WaitingTime:
         self._mean = mean + _WEIGHT * (seconds - mean)
 
     def seconds(self, *, waiting: int, slots: int) -> int:
-        """Return the seconds after which so many waiting questions have slots."""
+        """Return the seconds until a number of waiting questions have slots."""
         mean = _FIRST_GUESS if self._mean is None else self._mean
         return math.ceil(min(max(mean * max(1, waiting) / slots, _SHORTEST), _LONGEST))
