@@ -6,53 +6,23 @@ of prompts, a padded length and a shared prefix, so only usual shapes have one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from echat_eval.osum.decoding.prompt_graph import CapturedPrompts
 
+if TYPE_CHECKING:
     from torch import Tensor
 
     from echat_eval.osum.decoding.setup import DecodingSetup
     from echat_eval.osum.decoding.slot_tensors import SlotTensors
     from echat_eval.osum.model.kv_cache import KVCache
 
-__all__ = ["CapturedPrompts", "captured_prompts", "counts_of"]
+__all__ = ["captured_prompts", "counts_of"]
 
 #: Longest prompts that are captured, and the most at once; 10 s of audio take about 150 positions.
 USUAL_LENGTH, USUAL_COUNT = 512, 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CapturedPrompts:
-    """A graph that reads prompts of one shape, and the tensors that it addresses.
-
-    Attributes:
-        x: (B, T, D) embeddings.
-        rows: (B,) row numbers in the cache.
-        lengths: (B,) positions of each prompt.
-        last: (B, D) the states at the ends of the prompts, after a replay.
-        prefix: of all prompts; kept, because the graph reads it.
-        replay: reads the prompts.
-    """
-
-    x: Tensor
-    rows: Tensor
-    lengths: Tensor
-    last: Tensor
-    prefix: KVCache | None
-    replay: Callable[[], None]
-
-    def read(self, x: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Return the last states (B, D) of prompts, valid until the next call."""
-        self.x.copy_(x)
-        self.rows.copy_(rows)
-        self.lengths.copy_(lengths)
-        self.replay()
-        return self.last
 
 
 def captured_prompts(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from echat_eval.osum.decoding.captured_prompts import CapturedPrompts
+    from echat_eval.osum.decoding.prompt_graph import CapturedPrompts
     from echat_eval.osum.decoding.row_states import RowStates
     from echat_eval.osum.decoding.sampling import Sampling
     from echat_eval.osum.decoding.state import DecodingRules

@@ -12,7 +12,7 @@ from echat_eval.osum.model.kv_cache import KVCache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echat_eval.osum.decoding.captured_prompts import CapturedPrompts
+    from echat_eval.osum.decoding.prompt_graph import CapturedPrompts
     from echat_eval.osum.decoding.setup import DecodingSetup
     from echat_eval.osum.decoding.step import Heads
 
