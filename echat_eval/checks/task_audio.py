@@ -42,6 +42,7 @@ class Recording:
         peak: largest absolute sample.
         sound: share of frames with sound.
         before, after: seconds before the first and after the last frame with sound.
+        centre: mean of the samples; not 0 if the wave has a DC offset.
         picture: spectrogram of few bands and moments, of mean 0 and length 1.
     """
 
@@ -54,6 +55,7 @@ class Recording:
     sound: float
     before: float
     after: float
+    centre: float
     picture: Floats
 
 
@@ -84,6 +86,7 @@ def measure(sample: Sample) -> Recording:
         sound=float(has_sound.mean()),
         before=float(places[0] / _FRAMES) if len(places) else sample.audio.seconds,
         after=float((len(power) - 1 - places[-1]) / _FRAMES) if len(places) else 0.0,
+        centre=float(mono.mean()) if len(mono) else 0.0,
         picture=_picture(frames[places[0] : places[-1] + 1] if len(places) else frames),
     )
 

@@ -19,10 +19,11 @@ from echat_eval.checks.task_duplicates import (
     linked_pairs,
 )
 from echat_eval.checks.task_labels import annotator_findings
+from echat_eval.checks.task_names import name_findings
 from echat_eval.checks.task_recordings import recording_findings
 from echat_eval.checks.task_split import split_findings
 from echat_eval.checks.task_wording import wording_findings
-from echat_eval.errors import UsageError
+from echat_eval.errors import UsageError, did_you_mean
 from echat_eval.ports import Silent
 from echat_eval.task.faults import FaultList
 from echat_eval.task.folder import read_contents
@@ -33,7 +34,41 @@ if TYPE_CHECKING:
     from echat_eval.ports import Annotator, Progress
     from echat_eval.records import Sample
 
-__all__ = ["TaskCheck", "check_folder"]
+__all__ = ["CHECKS", "TaskCheck", "check_folder"]
+
+#: Names of all checks, beside the names of cues and annotators, which are checks too.
+CHECKS = (
+    "words",
+    "embedding",
+    "duration",
+    "silence-before",
+    "silence-after",
+    "dc-offset",
+    "size",
+    "format",
+    "order",
+    "speaker",
+    "source",
+    "language",
+    "level",
+    "similar-words",
+    "same-sound",
+    "clipping",
+    "silence",
+    "far-level",
+    "words-spoken",
+    "intended-label",
+    "quality",
+    "named-in-names",
+    "named-in-words",
+    "unseen-characters",
+    "named-label",
+    "equal-references",
+    "phrases",
+    "design",
+    "margin",
+    "split",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +131,7 @@ def check_folder(
     contents = read_contents(folder, FaultList(keep_going=False), decode=False)
     assert contents is not None  # without keep_going every fault raises
     samples, cues = contents.samples, contents.cues
+    _require_known(allow, [name for s in samples for name in s.cues] + [one.name for one in annotators])
     progress.stage("recordings", len(samples), 0)
     recordings: list[Recording] = []
     for sample in samples:
@@ -111,6 +147,7 @@ def check_folder(
     findings += duplicate_findings(samples, similar, alike_recordings(recordings))
     findings += recording_findings(samples, recordings)
     findings += annotator_findings(data, annotators, progress)
+    findings += name_findings(data, folder)
     findings += wording_findings(data)
     findings += design_findings(data, margin=margin, sd=sd)
     findings += split_findings(folder, samples, contents.sha256, similar)
@@ -126,10 +163,16 @@ def check_folder(
     )
 
 
-def _allowed(findings: Sequence[Finding], allow: Collection[str]) -> list[Finding]:
-    known = dict.fromkeys(finding.check for finding in findings)
+def _require_known(allow: Collection[str], others: Sequence[str]) -> None:
+    known = dict.fromkeys([*CHECKS, *others])
     if unknown := [check for check in allow if check not in known]:
-        raise UsageError(f"--allow {unknown[0]}: no such check; checks of this task: {', '.join(known)}")
+        names = ", ".join(known)
+        raise UsageError(
+            f"--allow {unknown[0]}: no such check.{did_you_mean(unknown[0], known)} Checks: {names}"
+        )
+
+
+def _allowed(findings: Sequence[Finding], allow: Collection[str]) -> list[Finding]:
     return [
         replace(finding, state="allowed") if finding.state == "fault" and finding.check in allow else finding
         for finding in findings

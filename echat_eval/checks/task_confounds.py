@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.checks.task_data import text_of
-from echat_eval.checks.task_features import indicators, level_features, order_features, relative
+from echat_eval.checks.task_features import indicators, level_features, order_features, relative, standardised
 from echat_eval.checks.task_finding import Finding
 from echat_eval.checks.task_leaks import ALLOWED, POWER, SEEN, best_possible, leak_of
 from echat_eval.checks.task_words import STRENGTH, embeddings, word_features
@@ -170,12 +170,13 @@ def _file_sources(recordings: Sequence[Recording], labelled: Labelled) -> Iterat
     yield Source(
         check="duration",
         section="leaks",
-        remedy="pad the recordings of each group to one length with silence or room noise",
+        remedy="give the recordings of a group one length: begin at a random moment, fill with faint noise",
         features=relative(seconds, labelled.groups),
         measures=seconds.tolist(),
         unit="s",
         same="every recording has the same length",
     )
+    yield from _ends(recordings, labelled)
     rates = np.array([r.bytes / r.seconds for r in recordings])
     yield Source(
         check="size",
@@ -195,6 +196,35 @@ def _file_sources(recordings: Sequence[Recording], labelled: Labelled) -> Iterat
         values=codes,
         names=[r.form for r in recordings],
         same=f"every recording is {recordings[0].form}",
+    )
+
+
+def _ends(recordings: Sequence[Recording], labelled: Labelled) -> Iterator[Source]:
+    """Yield the silence at both ends and the DC offset, which padding and editing leave behind."""
+    for check, seconds in (
+        ("silence-before", np.array([r.before for r in recordings])),
+        ("silence-after", np.array([r.after for r in recordings])),
+    ):
+        yield Source(
+            check=check,
+            section="leaks",
+            remedy="begin the speech at a random moment, and fill both ends with faint noise",
+            features=relative(seconds, labelled.groups),
+            measures=seconds.tolist(),
+            unit="s",
+        )
+    # In thousandths of full scale; without squares, which would follow the level.
+    centres = np.round(np.array([r.centre for r in recordings]), 3)
+    counts = np.bincount(labelled.groups)
+    beside = centres - (np.bincount(labelled.groups, weights=centres) / counts)[labelled.groups]
+    yield Source(
+        check="dc-offset",
+        section="leaks",
+        remedy="subtract the mean of every recording from its samples",
+        features=standardised([centres, beside]),
+        measures=(100 * centres).tolist(),
+        unit="% of full scale",
+        same="every recording has the same mean",
     )
 
 

@@ -51,7 +51,8 @@ def annotator_findings(data: TaskData, annotators: Sequence[Annotator], progress
         found.append(
             _absent(
                 "intended-label",
-                "labels were not compared with a classifier; add --annotator, such as emotion2vec or events",
+                "labels were not compared with a classifier; add --annotator, such as emotion2vec "
+                "or transformers-event",
             )
         )
     return found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echat_eval.checks.task_check import TaskCheck
     from echat_eval.checks.task_finding import Finding
 
-__all__ = ["check_json", "write_report"]
+__all__ = ["check_json", "require_report", "write_report"]
 
 _PARTS = (
     "index.html",
@@ -28,6 +28,19 @@ _PARTS = (
     "check.css",
     *(f"{n}.{e}" for n in FIGURES for e in ("pdf", "png")),
 )
+
+
+def require_report(folder: Path) -> None:
+    """Check, before any work, that a report can be written.
+
+    Raises:
+        UsageError: as `write_report`.
+    """
+    outlet = Outlet(folder, _PARTS)
+    try:
+        outlet.check()
+    finally:
+        outlet.give_up()
 
 
 def write_report(checked: TaskCheck, folder: Path) -> None:

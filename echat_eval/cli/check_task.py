@@ -1,4 +1,4 @@
-"""`check task`: faults of a task folder, and what else than the voice shows its labels."""
+"""`check task`: faults of a task folder, and what other than the voice reveals its labels."""
 
 from __future__ import annotations
 
@@ -65,12 +65,14 @@ def check_task(
     from echat_eval.annotators.select import select_annotators
     from echat_eval.checks.task_check import check_folder
     from echat_eval.checks.task_design import MARGIN, SD
+    from echat_eval.checks.task_report import require_report
     from echat_eval.checks.task_text import check_lines
     from echat_eval.cli.progress import Bar
     from echat_eval.task import find_faults
 
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; give a task's folder, with task.yaml and samples.jsonl")
+    folder = _folder(folder)
+    if report is not None:
+        require_report(report)
     selected = select_annotators(list(annotators), lambda text: show(f"note: {text}", err=True))
     if faults := find_faults(folder):
         return _print_faults(folder, faults, every=every)
@@ -93,6 +95,21 @@ def check_task(
     if report is not None:
         show(f"written: {report / 'index.html'}, {report / 'check.json'}")
     return Exit.REGRESS if checked.refused else Exit.DONE
+
+
+def _folder(given: Path) -> Path:
+    """Return the folder of a task, which may be the name of a bundled one."""
+    from echat_eval.io.data_folder import data_folder
+    from echat_eval.task import known_tasks
+
+    if given.is_dir():
+        return given
+    if str(given) in known_tasks():
+        return data_folder("tasks") / given
+    raise UsageError(
+        f"{given}: no such folder; give a task's folder, with task.yaml and samples.jsonl, or a "
+        f"bundled task: {', '.join(known_tasks())}"
+    )
 
 
 def _print_faults(folder: Path, faults: list[str], *, every: bool) -> int:

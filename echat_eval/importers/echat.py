@@ -229,6 +229,7 @@ def _draft(location: str, row: Mapping[str, Any], options: ImportOptions, audio:
         source=source_of(options, extra.get("source"), extra.get("dataset")),
         speaker=str(row.get("speaker") or extra.get("speaker") or "").strip() or None,
         references=(reply,) if reply else (),
+        expect="same" if extra.get("expect") == "same" else None,
         history=_history(row, audio),
         note=f"dataset: {extra['dataset']}" if extra.get("dataset") else None,
     )

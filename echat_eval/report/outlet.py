@@ -85,6 +85,10 @@ class Outlet:
             if Path(name).parts[0] in self._parts:
                 self._replaceable(name)
 
+    def give_up(self) -> None:
+        """Release the folder before anything was written."""
+        self._journal.give_up()
+
     def write(self, name: str, content: str | bytes) -> None:
         """Write one file atomically."""
         data = content.encode() if isinstance(content, str) else content

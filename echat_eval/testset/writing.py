@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echat_eval.errors import RunError
+from echat_eval.io.display import counted
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import sha256_of
 from echat_eval.io.jsonl import rows_text
@@ -82,6 +83,7 @@ def _training_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "lang": row["language"],
         "speaker": row["speaker"],
         "question": row["transcript"],
+        **({} if row.get("expect") is None else {"expect": row["expect"]}),
         **{cue: f"<{label.upper()}>" for cue, label in row["cues"].items()},
     }
     return {
@@ -214,18 +216,18 @@ def _data_card(
         "",
         " ".join(plan.description.split()),
         "",
-        f"{len(clips)} clips of {plan.clip.seconds:g} s, {sentences} sentences, {len(groups)} groups, "
-        f"of which {same} expect the same reply.",
+        f"{counted(len(clips), 'clip')} of {plan.clip.seconds:g} s, {counted(sentences, 'sentence')}, "
+        f"{counted(len(groups), 'group')}, of which {same} with the same reply.",
         "",
         _table("Language", languages),
         _table("Label", labels),
         _table("Speaker", {f"{name} ({language})": n for (language, name), n in speakers.items()}),
-        "Voices and events: " + "; ".join(licences) + f". Result: {plan.licence}.",
+        "Voices and events: " + "; ".join(licences) + f". Licence of the result: {plan.licence}.",
         "",
     ]
     if dropped:
         lines += [_table("Reason of a dropped row", dict(_counted(dropped)))]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _table(head: str, counts: Mapping[str, int]) -> str:

@@ -13,9 +13,10 @@ import soundfile
 from scipy.signal import resample_poly
 
 from echat_eval.checks.softmax import fit_softmax
-from echat_eval.checks.task_check import check_folder
+from echat_eval.checks.task_check import CHECKS, check_folder
 from echat_eval.records import AudioRef
 from echat_eval.task.split_draw import new_split
+from tests.support.command_line import call_here
 from tests.support.planted_task import LABELS, read_rows, sentence, write_planted, write_rows
 
 
@@ -59,6 +60,9 @@ def _other_cue(group: int, place: int, row: dict[str, Any]) -> None:
         ("words", _own_words, {}),
         ("duration", None, {"seconds": (0.3, 0.4)}),
         ("level", None, {"level": (-20.0, -26.0)}),
+        ("silence-before", None, {"before": (0.1, 0.2), "seconds": (0.4, 0.3)}),
+        ("silence-after", None, {"after": (0.1, 0.2), "seconds": (0.4, 0.3)}),
+        ("dc-offset", None, {"centre": (0.0, 0.02)}),
         ("speaker", _own_speaker, {}),
         ("source", _own_source, {}),
         ("age", _other_cue, {}),
@@ -85,6 +89,44 @@ def test_labels_in_order_of_the_file_are_refused(tmp_path: Path) -> None:
     assert states(folder)["order"] == "fault"
     write_rows(folder, [row for pair in zip(rows[:24], rows[24:], strict=True) for row in pair])
     assert states(folder)["order"] == "fault"  # happy, sad, happy, sad
+
+
+def test_labels_in_words_and_names_and_unseen_characters_are_for_people(tmp_path: Path) -> None:
+    def change(group: int, place: int, row: dict[str, Any]) -> None:
+        if group == 0:
+            row["transcript"] = "I am so angry it moved."
+        if group == 1 and place == 0:
+            row["id"] = "happy_1"
+        if group == 2 and place == 0:
+            row["references"] = ["Go\x07 on with it."]
+
+    checked = check_folder(write_planted(tmp_path / "named", change=change))
+    found = {finding.check: finding for finding in checked.findings}
+    assert not checked.refused
+    assert set(found["named-in-words"].samples.values()) == {"'angry' in 'I am so angry it moved.'"}
+    assert dict(found["named-in-names"].samples) == {"happy_1": "'happy' in the id happy_1"}
+    assert list(found["unseen-characters"].samples.values()) == ["U+0007 in a reference"]
+
+
+def test_bad_options_are_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_planted(tmp_path / "mood", 6)
+    monkeypatch.setattr("echat_eval.checks.task_check.measure", None)  # nothing is measured
+    (tmp_path / "a-file").touch()
+    for options, line in (
+        (["mood", "--allow", "durations"], "no such check. Did you mean 'duration'?"),
+        (["mood", "--report", "a-file"], "a-file: a file, expected a folder"),
+        (["mood", "--report", "mood"], "mood: not empty"),
+        (["moody"], "or a bundled task: emotion, age"),
+    ):
+        done = call_here("check", "task", *options, cwd=folder.parent)
+        assert (done.returncode, line in done.stderr) == (2, True), done.stderr
+    done = call_here("check", "task", "emotion", "--form", cwd=tmp_path)
+    assert (done.returncode, "no fault of form" in done.stdout) == (0, True)
+
+
+def test_all_names_of_checks_are_listed(tmp_path: Path) -> None:
+    checks = {finding.check for finding in check_folder(write_planted(tmp_path / "mood", 6)).findings}
+    assert checks <= {*CHECKS}
 
 
 def _found(folder: Path, **options: Any) -> dict[str, Any]:

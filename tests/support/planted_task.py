@@ -14,7 +14,7 @@ import soundfile
 RATE = 8000
 LABELS = ("happy", "sad")
 #: Words that fit any label.
-NAMES = ("Ann", "Ben", "Cem", "Dao", "Eva", "Fay", "Gil", "Hua", "Ian", "Joy", "Kim", "Lea", "Max", "Noa")
+NAMES = ("Ann", "Ben", "Cem", "Dao", "Eva", "Fay", "Gil", "Hua", "Ian", "Jun", "Kim", "Lea", "Max", "Noa")
 VERBS = ("called", "left", "arrived", "answered", "waited", "wrote", "moved", "slept", "won")
 
 #: Changes a row of the file; gets the number of the group, of the label, and the row.
@@ -44,7 +44,8 @@ def write_planted(
         folder: to write.
         groups: number of contrast groups.
         change: of a row.
-        sound: seconds, level (dB), clip (1: cut off at the peak) and seconds of silence before a recording.
+        sound: seconds, level (dB), clip (1: cut off at the peak) seconds of silence before and
+            after the sound, and centre (DC offset) of a recording.
         cue, labels: of the task.
         seed: of the noise and the order.
     """
@@ -53,7 +54,15 @@ def write_planted(
     (folder / "audio").mkdir(parents=True)
     for group in range(groups):
         for place, label in enumerate(labels):
-            wanted = {"seconds": 0.3, "level": -20.0, "clip": 0.0, "before": 0.0, **sound(group, place)}
+            wanted = {
+                "seconds": 0.3,
+                "level": -20.0,
+                "clip": 0.0,
+                "before": 0.0,
+                "after": 0.0,
+                "centre": 0.0,
+                **sound(group, place),
+            }
             name = f"audio/{len(rows)}.wav"
             digest = _write_noise(folder / name, rng, wanted)
             row = {
@@ -98,6 +107,7 @@ def _write_noise(path: Path, rng: np.random.Generator, wanted: Mapping[str, floa
     if wanted["clip"]:
         limit = 0.25 * np.abs(wave).max()
         wave = np.clip(wave, -limit, limit)
-    wave = np.concatenate([np.zeros(round(wanted["before"] * RATE)), wave])
+    silences = [np.zeros(round(wanted[end] * RATE)) for end in ("before", "after")]
+    wave = np.concatenate([silences[0], wave, silences[1]]) + wanted["centre"]
     soundfile.write(path, wave, RATE, subtype="PCM_16")
     return hashlib.sha256(path.read_bytes()).hexdigest()

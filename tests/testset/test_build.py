@@ -118,10 +118,11 @@ def test_training_rows_are_read_back_unchanged(made: Any) -> None:
             dict(sample.cues),
             sample.speaker,
         )
-        assert (entry.references, entry.language, entry.source) == (
+        assert (entry.references, entry.language, entry.source, entry.expect) == (
             sample.references,
             sample.language,
             sample.source,
+            sample.expect,
         )
         assert Path(str(entry.audio)).read_bytes() == sample.audio.path.read_bytes()
 

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
+from echat_eval.io.hashing import file_sha256
 from echat_eval.io.jsonl import rows_text, scan_rows
 from echat_eval.io.unfinished import NewFolder
 from echat_eval.task import find_faults
@@ -30,7 +31,8 @@ def apply_review(task: Task, review: Review, out: Path) -> dict[str, str]:
 
     A relabelled row loses its references, which suit another voice, unless its group expects the same reply.
     A row that now has the labels of another one of its contrast group is dropped, and so is a row that is
-    left alone in its group. Rows that were not reviewed stay. Splits are not copied: they are those of the
+    left alone in its group. Rows that were not reviewed stay. Licence, data card
+    and other texts beside task.yaml are copied as they are. Splits are not copied: they are those of the
     old version.
 
     Args:
@@ -61,6 +63,9 @@ def apply_review(task: Task, review: Review, out: Path) -> dict[str, str]:
         else:
             for name, sha256 in _sounds(kept):
                 folder.copy(name, task.folder / name, sha256)
+        for path in sorted(task.folder.iterdir()):  # the licence, the data card and others of their kind
+            if path.is_file() and not path.name.startswith(".") and path.suffix in ("", ".md", ".txt"):
+                folder.copy(path.name, path, file_sha256(path))
         folder.write("task.yaml", yaml)
         folder.write("samples.jsonl", rows_text(kept))
         folder.write("refused.jsonl", rows_text({"id": i, "reason": reason} for i, reason in dropped.items()))

@@ -83,7 +83,13 @@ def test_the_next_version_has_a_reason_for_every_dropped_row(task: Task, tmp_pat
         task, tmp_path, {"s1": {"emotion": "fear"}, "s3": {"emotion": "happy"}, "s4": {"use": "offensive"}}
     )
     out = tmp_path / "mood-2"
+    for name in ("LICENCE", "DATA-CARD.md"):
+        (task.folder / name).write_text(f"{name} of mood")
     dropped = apply_review(task, review, out)
+    assert [(out / name).read_text() for name in ("LICENCE", "DATA-CARD.md")] == [
+        "LICENCE of mood",
+        "DATA-CARD.md of mood",
+    ]
     assert dropped == {
         "s4": "people: offensive, or a stereotype",
         "s3": "relabelled as happy, like s2 of its group",
