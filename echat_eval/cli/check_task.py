@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from echat_eval.cli.terminal import show
-from echat_eval.errors import Exit, UsageError
+from echat_eval.errors import Exit
 
 if TYPE_CHECKING:
     from echat_eval.checks.task_check import TaskCheck
@@ -68,9 +68,9 @@ def check_task(
     from echat_eval.checks.task_report import require_report
     from echat_eval.checks.task_text import check_lines
     from echat_eval.cli.progress import Bar
-    from echat_eval.task import find_faults
+    from echat_eval.task import find_faults, folder_of
 
-    folder = _folder(folder)
+    folder = folder_of(folder)
     if report is not None:
         require_report(report)
     selected = select_annotators(list(annotators), lambda text: show(f"note: {text}", err=True))
@@ -95,21 +95,6 @@ def check_task(
     if report is not None:
         show(f"written: {report / 'index.html'}, {report / 'check.json'}")
     return Exit.REGRESS if checked.refused else Exit.DONE
-
-
-def _folder(given: Path) -> Path:
-    """Return the folder of a task, which may be the name of a bundled one."""
-    from echat_eval.io.data_folder import data_folder
-    from echat_eval.task import known_tasks
-
-    if given.is_dir():
-        return given
-    if str(given) in known_tasks():
-        return data_folder("tasks") / given
-    raise UsageError(
-        f"{given}: no such folder; give a task's folder, with task.yaml and samples.jsonl, or a "
-        f"bundled task: {', '.join(known_tasks())}"
-    )
 
 
 def _print_faults(folder: Path, faults: list[str], *, every: bool) -> int:

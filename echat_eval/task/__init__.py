@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Cue, Sample
 
-__all__ = ["Task", "find_faults", "known_tasks", "load_folder", "load_task"]
+__all__ = ["Task", "find_faults", "folder_of", "known_tasks", "load_folder", "load_task"]
 
 #: The benchmark's own tasks, in the order of the tables.
 _BENCHMARK_TASKS = ("emotion", "age", "gender", "event", "multi")
@@ -153,6 +153,22 @@ def load_folder(folder: Path) -> Task:
     contents = read_contents(folder, FaultList(keep_going=False), decode=False)
     assert contents is not None  # without keep_going every fault raises
     return _task(contents, folder, contents.samples, contents.sha256)
+
+
+def folder_of(given: Path) -> Path:
+    """Return the folder of a task that a user gives as a folder or as the name of a bundled task.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if given.is_dir():
+        return given
+    if str(given) in known_tasks():
+        return data_folder("tasks") / given
+    raise UsageError(
+        f"{given}: no such folder; give a task's folder, with task.yaml and samples.jsonl, or a "
+        f"bundled task: {', '.join(known_tasks())}"
+    )
 
 
 def _find_folder(name: str, data: Path | None) -> Path:
