@@ -1,14 +1,14 @@
 # syntax=docker/dockerfile:1
 # The command line of EChat-eval, without (target `cpu`) or with the OSUM-EChat backend for a GPU (`cuda`):
 #   docker build --target cpu -t echat-eval .
-#   docker run --rm -v "$PWD/runs:/work/runs" echat-eval demo --out runs/demo
+#   docker run --rm -v "$PWD/runs:/data/runs" echat-eval demo --out runs/demo
 #   docker build --target cuda -t echat-eval:cuda .
-#   docker run --rm --gpus all -v "$PWD:/work" echat-eval:cuda run experiment.yaml
+#   docker run --rm --gpus all -v "$PWD:/data" echat-eval:cuda run experiment.yaml
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 ARG CUDA_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
 
 FROM ${PYTHON_IMAGE} AS cpu
-# libgomp: the sentence embedding and the language model's server; DejaVu and Noto: figures with any script.
+# libgomp: the sentence embedding and the language model's server; Noto: figures with Chinese and Japanese.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 fonts-noto-cjk \
  && rm -rf /var/lib/apt/lists/*
@@ -20,10 +20,10 @@ RUN python -m venv /opt/venv \
 COPY . .
 RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
  && useradd --create-home --uid 1000 echat \
- && mkdir /work && chown echat /work
+ && mkdir /data && chown echat /data
 ENV PATH=/opt/venv/bin:$PATH HF_HUB_OFFLINE=1
 USER echat
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["echat-eval"]
 CMD ["--help"]
 
@@ -38,9 +38,9 @@ RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir -r requirements/torch.txt \
  && /opt/venv/bin/pip install --no-cache-dir '.[osum,funasr,whisper,hub]' \
  && useradd --create-home echat \
- && mkdir /work && chown echat /work
+ && mkdir /data && chown echat /data
 ENV PATH=/opt/venv/bin:$PATH
 USER echat
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["echat-eval"]
 CMD ["--help"]
