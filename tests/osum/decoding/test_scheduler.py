@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +193,13 @@ def test_captured_steps_are_reused_by_the_next_call(brisk_engine: Engine) -> Non
     assert decode(brisk_engine, jobs, slots=4, capture_graph=counting, graph_cache=cache)[0] == first
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_attention_by_blocks_draws_the_same_ids(
     brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Otherwise the uncompiled form is traced by dynamo at each width: slow, and dynamo's own faults fail here.
+    monkeypatch.setattr(
+        import_module("torch.nn.attention.flex_attention"), "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True
+    )
     jobs = jobs_of(brisk_engine, 9)
     masked, _ = decode(brisk_engine, jobs, slots=4)
     monkeypatch.setattr(brisk_engine.model.decoder, "flex", True)
