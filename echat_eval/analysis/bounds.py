@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from echat_eval.stats import Estimate
 
@@ -86,6 +85,8 @@ def worst_case_bounds(tests: Tests, *, level: float) -> tuple[Floats, Floats]:
 
     Both have shape (..., tests); NaN: cannot tell.
     """
+    from scipy.special import stdtrit
+
     q, (low, high) = stdtrit(tests.df, 0.5 + level / 2), tests.of_bounds
     return (tests.value - q * low).min(axis=0), (tests.value + q * high).max(axis=0)
 
@@ -95,6 +96,8 @@ def drop_p_values(tests: Tests, *, tolerance: Floats | float = 0.0) -> Floats:
 
     Shape (..., tests); 1 where the test cannot be made.
     """
+    from scipy.special import stdtr
+
     shifted = tests.value + tolerance
     se = tests.of_bounds[1]
     constant = se == 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.analysis.pairs import UNIT
 from echat_eval.errors import BadData
@@ -19,9 +18,10 @@ from echat_eval.stats import (
     macro_mean,
     ratio_difference,
 )
+from echat_eval.stats.quantiles import student_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from echat_eval.stats.factors import Clusters, Design
 
     Floats = NDArray[np.float64]
+    #: Columns of `Pairs.frame`; a mapping of them does as well, so that a leaderboard needs no pandas.
+    Rows = pd.DataFrame | Mapping[str, Sequence[object] | NDArray[Any]]
 
 __all__ = ["ImputedEstimates", "difference", "level", "observed_differences", "share_over"]
 
@@ -86,7 +88,7 @@ class _Side:
 
 
 def difference(
-    rows: pd.DataFrame,
+    rows: Rows,
     rule: MetricRule,
     *,
     coverage: float,
@@ -139,7 +141,7 @@ def difference(
     return facts.imputed([observed, *at_bounds], rule.sign)
 
 
-def observed_differences(rows: pd.DataFrame, rule: MetricRule) -> tuple[NDArray[np.bool_], Floats]:
+def observed_differences(rows: Rows, rule: MetricRule) -> tuple[NDArray[np.bool_], Floats]:
     """Return which rows of `Pairs.frame` have a value on both sides, and the differences of these rows."""
     ours, theirs = _side(rows, rule, ""), _side(rows, rule, "against_")
     keep = ours.counts & theirs.counts & ~ours.missing & ~theirs.missing
@@ -147,7 +149,7 @@ def observed_differences(rows: pd.DataFrame, rule: MetricRule) -> tuple[NDArray[
 
 
 def level(
-    rows: pd.DataFrame,
+    rows: Rows,
     rule: MetricRule,
     *,
     coverage: float,
@@ -195,18 +197,18 @@ class _RowFacts:
 
     def __init__(
         self,
-        rows: pd.DataFrame,
+        rows: Rows,
         counts: NDArray[np.bool_],
         missing: NDArray[np.bool_],
         min_clusters: int,
         design_of: Callable[[Design], Design] | None,
     ):
-        self.same_reply = rows["same_reply"].to_numpy(dtype=bool)
-        self._labels, self._min_clusters = rows["label"], min_clusters
+        self.same_reply = np.asarray(rows["same_reply"], dtype=bool)
+        self._labels, self._min_clusters = np.asarray(rows["label"], dtype=object), min_clusters
         self._n, self._missing, self._counts = int(counts.sum()), int(missing.sum()), counts
         self._counted: Design | None = None
         if counts.any():
-            counted = as_design(rows[UNIT].to_numpy()).take(counts)
+            counted = as_design(np.stack([np.asarray(rows[name]) for name in UNIT], axis=1)).take(counts)
             self._counted = counted if design_of is None else design_of(counted)
         self._clusters = 0 if self._counted is None else self._counted.clusters
 
@@ -239,11 +241,12 @@ class _RowFacts:
         )
 
 
-def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
+def _side(rows: Rows, rule: MetricRule, prefix: str) -> _Side:
     name, side = ("against", "baseline") if prefix else ("value", "candidate")
-    location = f"metric '{rows['metric'].iloc[0]}' of the {side}" if len(rows) else side
-    state = rows[f"{prefix}state"].to_numpy(dtype=object)
-    value = rows[name].to_numpy(dtype=np.float64).copy()
+    metric = np.asarray(rows["metric"], dtype=object)
+    location = f"metric '{metric[0]}' of the {side}" if len(metric) else side
+    state = np.asarray(rows[f"{prefix}state"], dtype=object)
+    value = np.array(rows[name], dtype=np.float64)
     unscored = (state == "failed") & np.isnan(value)
     if rule.failure_value is not None:
         value[unscored] = rule.failure_value
@@ -265,15 +268,15 @@ def _side(rows: pd.DataFrame, rule: MetricRule, prefix: str) -> _Side:
     return _Side(value, weight, missing, counts)
 
 
-def _weights(rows: pd.DataFrame, prefix: str) -> Floats:
+def _weights(rows: Rows, prefix: str) -> Floats:
     """Return the weights of one side: a missing row has the other side's; missing on both, the largest seen.
 
     The words of a reply that does not exist are unknown. With the largest weight, the bounds over missing
     values are the widest.
     """
     sides = [side for side in ("", "against_") if f"{side}weight" in rows]
-    weight = {side: rows[f"{side}weight"].to_numpy(dtype=np.float64) for side in sides}
-    missing = {side: rows[f"{side}state"].to_numpy(dtype=object) == "missing" for side in sides}
+    weight = {side: np.asarray(rows[f"{side}weight"], dtype=np.float64) for side in sides}
+    missing = {side: np.asarray(rows[f"{side}state"], dtype=object) == "missing" for side in sides}
     seen = [w[~missing[side]] for side, w in weight.items()]
     largest = np.maximum(weight[prefix], np.concatenate(seen).max(initial=1.0))
     other = sides[sides.index(prefix) - 1]
@@ -310,7 +313,7 @@ def _never_varied(found: Estimate, width: float) -> Estimate:
     tail = (1 - found.level) / 2
     half = width * (1 - tail ** (1 / found.clusters))
     df = found.df or 1.0
-    se = half / float(stdtrit(df, 1 - tail))
+    se = half / student_quantile(df, 1 - tail)
     return replace(found, low=found.value - half, high=found.value + half, se=se, se_low=se, se_high=se)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from echat_eval.analysis.stated import AVERAGES, DIRECTIONS, STATED
 from echat_eval.errors import BadData, UnknownName, UsageError, did_you_mean
@@ -16,6 +16,7 @@ from echat_eval.records import STATES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
 __all__ = [
@@ -37,13 +38,13 @@ REQUIRED = ("task", "sample_id", "system", "metric", "value")
 #: Columns that link samples: rows with equal values vary together.
 LINKS = ("cluster", "speaker", "transcript", "contrast_group")
 SLICES = ("label", "language", "source")
-#: Every column a table may have.
 #: Hash of a reply: the same hash is the same reply, byte for byte.
 REPLY = "reply"
 #: Hash of a sample's content, and of its contrast group's: the same hash is the same sample.
 CONTENT = "content"
 #: "no": the row counts in its task and not in the mean over all tasks.
 IN_ALL = "in_all"
+#: Every column a table may have.
 COLUMNS = (*REQUIRED, "weight", "state", *LINKS, *SLICES, REPLY, CONTENT, IN_ALL, *STATED)
 
 
@@ -53,6 +54,8 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         BadData: unreadable, or a row that `check_table` refuses; the message has file and line.
     """
+    import pandas as pd
+
     kind = path.suffix.lower()
     if kind not in {".csv", ".tsv", ".jsonl"}:
         raise BadData(f"{path}: expected a run folder or a .csv, .tsv or .jsonl table")
@@ -82,6 +85,8 @@ def _json_frame(path: Path) -> pd.DataFrame:
     Cells are collected by column, and equal texts are kept once: objects for every row of a large table would
     take several times the memory.
     """
+    import pandas as pd
+
     columns: dict[str, list[object]] = {}
     lines: list[int] = []
     texts: dict[str, str] = {}
@@ -104,7 +109,8 @@ def _json_frame(path: Path) -> pd.DataFrame:
 
 def is_frame(value: object) -> bool:
     """Return whether a value is a data frame."""
-    return isinstance(value, pd.DataFrame)
+    pandas = sys.modules.get("pandas")  # a frame exists only once pandas is imported
+    return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame:
@@ -122,6 +128,8 @@ def check_table(frame: pd.DataFrame, *, location: str = "table") -> pd.DataFrame
             unknown state, a duplicate row, a weight of 0 or below, a value outside the range that the table
             states, or two statements about a metric that differ.
     """
+    import pandas as pd
+
     for name in frame.columns:
         if name not in COLUMNS:
             hint = did_you_mean(str(name), COLUMNS) or " Drop it or rename it."
@@ -213,6 +221,8 @@ def one_system(frame: pd.DataFrame, system: str | None = None, *, location: str 
 
 def _state_metrics(out: pd.DataFrame, frame: pd.DataFrame, location: str) -> None:
     """Add the columns that state facts of metrics; check them, and the values against the ranges."""
+    import pandas as pd
+
     for name in (name for name in STATED if name in frame.columns):
         if name in ("low", "high"):
             out[name] = _numbers(frame[name], name, location)
@@ -242,6 +252,8 @@ def _an(name: str) -> str:
 
 def _numbers(column: pd.Series, name: str, location: str) -> pd.Series:
     """Return a column as floats; NaN where it is empty."""
+    import pandas as pd
+
     filled = (
         column.notna() & (column.astype(str).str.strip() != "")
         if column.dtype == object or isinstance(column.dtype, pd.StringDtype)
@@ -261,6 +273,8 @@ def _numbers(column: pd.Series, name: str, location: str) -> pd.Series:
 
 
 def _states(frame: pd.DataFrame, value: pd.Series, location: str) -> pd.Series:
+    import pandas as pd
+
     derived = pd.Series(np.where(value.isna(), "missing", "value"), index=frame.index, dtype=object)
     if "state" not in frame.columns:
         return derived

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from echat_eval.analysis.frames import IN_ALL, LINKS, SLICES
 from echat_eval.errors import BadData
@@ -15,6 +14,7 @@ from echat_eval.stats import STATED, connected_clusters, unit_codes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from echat_eval.stats import Sentences
@@ -76,6 +76,8 @@ def pair(
     Raises:
         BadData: a metric is absent from one of them, they share no sample, or a sample has two labels.
     """
+    import pandas as pd
+
     for name, frame in (("candidate", candidate), ("baseline", against)):
         found = set(frame["metric"].unique())
         if absent := [metric for metric in metrics if metric not in found]:

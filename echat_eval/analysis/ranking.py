@@ -11,10 +11,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from echat_eval.analysis.bounds import drop_p_values, to_tests
 from echat_eval.analysis.differences import difference
@@ -152,24 +151,23 @@ def _paired(
     keep = _counts(first, rule) & _counts(second, rule)
     if not keep.any():
         return 0, None
-    frame = pd.DataFrame(
-        {
-            "metric": metric,
-            "value": first.values[keep],
-            "against": second.values[keep],
-            "weight": first.weights[keep],
-            "against_weight": second.weights[keep],
-            "state": first.states[keep],
-            "against_state": second.states[keep],
-            **{name: units[keep, column] for column, name in enumerate(UNIT)},
-            "same_reply": False,
-            "label": np.asarray(labels, dtype=object)[keep],
-        }
-    )
+    shared = int(keep.sum())
+    columns: dict[str, NDArray[Any]] = {
+        "metric": np.full(shared, metric, dtype=object),
+        "value": first.values[keep],
+        "against": second.values[keep],
+        "weight": first.weights[keep],
+        "against_weight": second.weights[keep],
+        "state": first.states[keep],
+        "against_state": second.states[keep],
+        **{name: units[keep, column] for column, name in enumerate(UNIT)},
+        "same_reply": np.zeros(shared, dtype=bool),
+        "label": np.asarray(labels, dtype=object)[keep],
+    }
     with suppress(BadData):  # a value outside the metric's range: no test, so the sets stay wide
-        found = difference(frame, rule, coverage=level, min_clusters=2)
-        return len(frame), to_tests([[estimate] for estimate in found.estimates])
-    return len(frame), None
+        found = difference(columns, rule, coverage=level, min_clusters=2)
+        return shared, to_tests([[estimate] for estimate in found.estimates])
+    return shared, None
 
 
 def _worse(tests: Tests) -> float:

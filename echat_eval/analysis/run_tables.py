@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from echat_eval.analysis.frames import IN_ALL
 from echat_eval.io.schema import (
     STRING,
@@ -36,6 +34,8 @@ from echat_eval.store.in_all import left_out_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import pandas as pd
 
     from echat_eval.records import Score
     from echat_eval.store.run_folder import RunFolder
@@ -292,6 +292,8 @@ def _frame(
     ident: tuple[str, ...] = _IDENT,
 ) -> pd.DataFrame:
     """Return rows as a frame with the columns `ident` and `own`, and the facts of the samples."""
+    import pandas as pd
+
     samples = run.samples()
     cues = list(dict.fromkeys(cue for sample in samples for cue in sample.cues))
     units = units_of(samples)

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from echat_eval.analysis.frames import CONTENT, IN_ALL, check_table, one_system, read_table
 from echat_eval.analysis.stated import stated_facts
 from echat_eval.errors import BadData
@@ -27,6 +25,8 @@ from echat_eval.store.select import RunSpec, is_baseline, open_run, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import pandas as pd
 
     from echat_eval.records import Metric, Response, Sample
     from echat_eval.store.run_folder import RunFolder
@@ -211,6 +211,8 @@ def score_rows(
         metrics: that the scores belong to.
         cues: task -> the cues that it defines.
     """
+    import pandas as pd
+
     apart = left_out_of_all(metrics, samples.values())
     replies, contents = _reply_hashes(responses), sample_contents(samples.values(), cues)
     rows = []

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from echat_eval.analysis.frames import in_all_tasks, several_tasks
 from echat_eval.analysis.metric_rule import with_cap
@@ -21,6 +20,7 @@ from echat_eval.stats import Estimate, cluster_mean, label_strata, level_mean, m
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -221,6 +221,8 @@ def wide(
     The samples are those that count in every run's mean, or would if they were not missing. Missing rows have
     values and weights of NaN.
     """
+    import pandas as pd
+
     tables = []
     for run in runs:
         rows = run.frame[run.frame["metric"] == metric].set_index(["task", "sample_id"], drop=False)

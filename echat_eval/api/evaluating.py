@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.analysis.runs import load_scored_system
 from echat_eval.api.carried_out import carried_out
 from echat_eval.api.prepared import folder_with_replies, prepared_experiment
 from echat_eval.api.progress import Logged
-from echat_eval.gate.accept import accept_scored_again
 from echat_eval.store.select import is_baseline
 
 if TYPE_CHECKING:
@@ -244,5 +242,8 @@ def estimate(
 def _accepted_again(given: object, run: Run) -> Run:
     """Replace the scores of a baseline by those of a run of its replies; other runs stay as they are."""
     if isinstance(given, str | Path) and is_baseline(Path(given)):
+        from echat_eval.analysis.runs import load_scored_system
+        from echat_eval.gate.accept import accept_scored_again
+
         accept_scored_again(Path(given), load_scored_system(str(run.path)))
     return run

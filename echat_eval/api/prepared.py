@@ -21,7 +21,6 @@ from echat_eval.experiment import (
     with_arguments,
     with_settings,
 )
-from echat_eval.gate.accept import kept_run
 from echat_eval.leaderboard.run import Run
 from echat_eval.runner.plan import planned
 from echat_eval.scorers.judge_link import parse_link
@@ -133,7 +132,13 @@ def folder_with_replies(run: Run | str | Path) -> RunFolder:
     if isinstance(run, Run) and isinstance(run.folder, SelectedRun):
         raise UsageError(f"{run.name} is one system of a run; score the whole run: {run.path}")
     path = run.path if isinstance(run, Run) else Path(run)
-    folder = RunFolder.existing(kept_run(path) if is_baseline(path) else path)
+    folder = RunFolder.existing(_kept_run(path) if is_baseline(path) else path)
     if not folder.responses():
         raise UsageError(f"{path}: no responses yet; make them with `echat-eval run --out {path}`")
     return folder
+
+
+def _kept_run(baseline: Path) -> Path:
+    from echat_eval.gate.accept import kept_run
+
+    return kept_run(baseline)

@@ -19,8 +19,6 @@ from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from scipy.special import stdtrit
-
 from echat_eval.errors import JudgeFailure, Unavailable, UnknownName, UsageError
 from echat_eval.io.schema import (
     STRING,
@@ -34,6 +32,7 @@ from echat_eval.io.schema import (
 )
 from echat_eval.judge import JudgeClient, Question, judge_names, load_judge, rubric_file, text_score
 from echat_eval.labels import check_labels
+from echat_eval.stats.quantiles import student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -246,7 +245,7 @@ def noise(verdicts: Sequence[GoldenVerdicts], *, level: float = 0.95) -> dict[st
             squares[name] = squares.get(name, 0.0) + math.fsum((x - mean) ** 2 for x in values)
             freedom[name] = freedom.get(name, 0) + len(values) - 1
     return {
-        name: float(stdtrit(df, 0.5 + level / 2)) * math.sqrt(squares[name] / df / repeats)
+        name: student_quantile(df, 0.5 + level / 2) * math.sqrt(squares[name] / df / repeats)
         for name, df in freedom.items()
         if df
     }

@@ -12,8 +12,11 @@ from echat_eval.errors import Exit
 
 __all__ = ["OPTIONAL", "doctor"]
 
-#: Optional module, its use, and how to install it.
+#: Module that only some commands need, its use, and how to install it; the first three come with the package.
 OPTIONAL = (
+    ("pandas", "tables of `compare`, `gate` and `report`", "pip install pandas"),
+    ("scipy", "intervals of `compare`, `gate` and several systems", "pip install scipy"),
+    ("matplotlib", "figures of `run` and `report`", "pip install matplotlib"),
     ("faster_whisper", "transcribes replies; recogniser of the cascade", "pip install 'echat-eval[whisper]'"),
     ("xllamacpp", "language model server of the cascade", "pip install xllamacpp"),
     ("torch", "OSUM-EChat, FunASR, transformers", "pip install 'echat-eval[osum]'"),

@@ -220,13 +220,15 @@ def present_run(run: Run) -> int:
     view = run.leaderboard()
     beside = [name for name, text in side_files(view.board).items() if text is not None]
     names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *beside]
-    present(view, [run.path / name for name in names])
+    files = [path for name in names if (path := run.path / name).is_file()]
+    present(view, files)
+    if not any(path.suffix == ".png" for path in files):
+        show("note: no leaderboard.png, which needs matplotlib; pip install matplotlib", err=True)
     for line in run.notes():
         show(f"note: {line}", err=True)
     if run.spent:
         show(f"spent: {run.spent}")
-    replies = run.responses()["state"]
-    if len(replies) and (replies == "failed").all():
+    if run.every_reply_failed:
         show("echat-eval: every reply failed; the leaderboard is no evidence about the system", err=True)
         return Exit.CANNOT_TELL
     if not run.states["missing"]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.analysis.differences import observed_differences
 from echat_eval.analysis.frames import over_all_tasks
@@ -29,6 +28,7 @@ from echat_eval.stats.power import (
     power_of,
     standard_error,
 )
+from echat_eval.stats.quantiles import student_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,7 +299,7 @@ def _plan_of_values(
     variances = fitted_variances(x, design)
     layout = layout_of(design, correlation=variances.by_speaker / max(variances.total, 1e-300))
     # Chance skews small runs, which the power allows for; more than that is the metric's own.
-    q = float(stdtrit(found.df, 0.5 + policy.level / 2))
+    q = student_quantile(found.df, 0.5 + policy.level / 2)
     se = max(found.se, (found.se_low or found.se) / float(bound_factors(layout, q).max()))
     modelled = standard_error(variances, layout)
     if modelled == 0:  # constant differences: the interval is what the clusters exclude

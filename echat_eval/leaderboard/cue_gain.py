@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats import Design, Estimate, as_design, cluster_mean
+from echat_eval.stats.quantiles import student_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -149,7 +149,7 @@ def _fieller(
     df = cluster_mean(above - above.mean() / room.mean() * room, design, level=level).df
     if df is None:
         return None, None
-    t2 = float(stdtrit(df, 0.5 + level / 2)) ** 2
+    t2 = student_quantile(df, 0.5 + level / 2) ** 2
     numerator, denominator = float(above.mean()), float(room.mean())
     covariance = (variance(above + room) - variance(above - room)) / 4  # by polarisation
     a = denominator**2 - t2 * variance(room)

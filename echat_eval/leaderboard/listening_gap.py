@@ -283,8 +283,6 @@ def _named(cue: str, own: Sample, other: Sample, answers: Mapping[Ident, Named])
 def _gap(
     system: str, cue: str, instrument: Instrument, pairing: _Pairing, units: Mapping[Ident, Unit]
 ) -> ListeningGap:
-    import pandas as pd
-
     from echat_eval.analysis.differences import difference, level
     from echat_eval.analysis.metric_rule import MetricRule
     from echat_eval.analysis.pairs import UNIT
@@ -292,7 +290,7 @@ def _gap(
     idents = list(pairing.answered)
     codes = [units[ident] for ident in idents]
 
-    def side(rows: Mapping[Ident, Outcome], prefix: str, value: str) -> dict[str, list[object]]:
+    def side(rows: Mapping[Ident, Outcome], prefix: str, value: str) -> dict[str, Sequence[object]]:
         return {
             f"{prefix}state": [rows[i].state for i in idents],
             value: [float("nan") if (v := rows[i].value) is None else v for i in idents],
@@ -300,14 +298,14 @@ def _gap(
         }
 
     answered, matched = pairing.answered, pairing.matched
-    facts = {
+    facts: dict[str, Sequence[object]] = {
         "metric": [instrument.name] * len(idents),
         "label": [None] * len(idents),
         "same_reply": [False] * len(idents),
         **{name: [unit[n] for unit in codes] for n, name in enumerate(UNIT)},
     }
-    rows = pd.DataFrame({**facts, **side(answered, "", "value"), **side(matched, "against_", "against")})
-    own = pd.DataFrame({**facts, **side(matched, "", "value")})
+    rows = {**facts, **side(answered, "", "value"), **side(matched, "against_", "against")}
+    own = {**facts, **side(matched, "", "value")}
     rule = MetricRule(higher_is_better=True, low=0, high=100, worst=0)
     found = ListeningGap(
         system=system,

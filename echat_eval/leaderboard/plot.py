@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["plot"]
 
 
-def plot(board: Leaderboard, path: Path) -> None:
+def plot(board: Leaderboard, path: Path) -> bool:
     """Draw the headline metric: one panel per task, one line per system, floors and ceilings in grey.
 
-    An existing plot of the same board is kept, because drawing takes longer than everything else.
+    An existing plot of the same board is kept, because drawing takes longer than everything else. Without
+    matplotlib there is no plot, and that of an earlier board is removed; return whether there is one.
     """
     board_digest = _digest(board)
     if path.is_file() and board_digest.encode() in path.read_bytes()[:1024]:
-        return
-    import matplotlib as mpl
+        return True
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError:  # the numbers of a run need no figure
+        path.unlink(missing_ok=True)
+        return False
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
@@ -72,6 +77,7 @@ def plot(board: Leaderboard, path: Path) -> None:
         figure.savefig(image, format="png", dpi=160, metadata={"Description": board_digest})
         plt.close(figure)
         write_atomically(path, image.getvalue())
+    return True
 
 
 def _digest(board: Leaderboard) -> str:

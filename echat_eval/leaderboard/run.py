@@ -65,6 +65,11 @@ class Run:
         """Return state -> number of scores; "missing" scores are filled by the same command."""
         return Counter(score.state for score in self.folder.scores().values())
 
+    @property
+    def every_reply_failed(self) -> bool:
+        """Return whether there are replies and all of them failed."""
+        return {response.state for response in self.folder.responses().values()} == {"failed"}
+
     def leaderboard(self, *, headline: str | None = None) -> LeaderboardView:
         """Return the leaderboard; a notebook shows it as a table, `to_frame()` returns its numbers.
 

@@ -80,12 +80,13 @@ class LeaderboardView:
         return pd.DataFrame(table_rows(self.board), columns=list(CSV_COLUMNS))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write leaderboard.md, .csv and .png, and the tables below it, if any; return their paths."""
+        """Write leaderboard.md, .csv, .png (with matplotlib) and the tables below; return what was written."""
         make_folder(folder)
-        files = [folder / f"leaderboard.{ending}" for ending in ("md", "csv", "png")]
+        files = [folder / f"leaderboard.{ending}" for ending in ("md", "csv")]
         write_atomically(files[0], self._repr_markdown_())
         write_atomically(files[1], csv_text(self.board))
-        plot(self.board, files[2])
+        figure = folder / "leaderboard.png"
+        files += [figure] * plot(self.board, figure)
         for name, text in side_files(self.board).items():
             if text is None:  # that of an earlier leaderboard
                 (folder / name).unlink(missing_ok=True)

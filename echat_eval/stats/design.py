@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincinv, nctdtr, nctdtrinc, ndtr, ndtri, stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.spread import ALL_IN_ONE, Spread, satterthwaite, working_variances
@@ -60,6 +59,8 @@ def detectable_difference(
     >>> float(detectable_difference(1.0, 1e9).round(3))  # 1.960 + 0.842
     2.802
     """
+    from scipy.special import nctdtrinc, ndtri, stdtrit
+
     se, df = np.asarray(se, dtype=np.float64), np.asarray(df, dtype=np.float64)
     few = np.minimum(df, _MANY)
     critical = stdtrit(few, 0.5 + level / 2)
@@ -85,6 +86,8 @@ def detection_probability(
     >>> float(detection_probability(2.802, 1.0, 1e9).round(3))
     0.8
     """
+    from scipy.special import nctdtr, ndtr, stdtrit
+
     df = np.asarray(df, dtype=np.float64)
     few = np.minimum(df, _MANY)
     critical = stdtrit(few, 0.5 + level / 2)
@@ -94,7 +97,11 @@ def detection_probability(
 
 def upper_limit(se: NDArray[np.float64], df: NDArray[np.float64], limit: float | None) -> NDArray[np.float64]:
     """Return the standard error at the upper confidence limit of the spread; itself without a limit."""
-    return se if limit is None else np.asarray(se * np.sqrt(df / (2 * gammaincinv(df / 2, 1 - limit))))
+    if limit is None:
+        return se
+    from scipy.special import gammaincinv
+
+    return np.asarray(se * np.sqrt(df / (2 * gammaincinv(df / 2, 1 - limit))))
 
 
 def working_spread(sd: float, sizes: ArrayLike, *, correlation: float = 0.0) -> Spread:

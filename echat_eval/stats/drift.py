@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean
+from echat_eval.stats.quantiles import student_quantile, student_tail
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -68,7 +68,7 @@ def judge_shift(
     moved = None
     if late.any() and not late.all():
         change = macro_mean(np.where(late, 2.0, -2.0) * shift, late.astype(np.int64), np.arange(len(shift)))
-        if change.se and change.df and stdtr(change.df, -abs(change.value) / change.se) < MOVED:
+        if change.se and change.df and student_tail(change.df, -abs(change.value) / change.se) < MOVED:
             moved = change
     return JudgeShift(level=level, moved=moved, anchors=len(shift))
 
@@ -87,7 +87,7 @@ def corrected(found: Estimate, shift: Estimate, *, sign: float = 1.0) -> Estimat
     own = found.se**2
     parts = own**2 / found.df + extra**2 / shift.df
     df = (own + extra) ** 2 / parts if parts > 0 else found.df
-    q = float(stdtrit(df, 0.5 + found.level / 2))
+    q = student_quantile(df, 0.5 + found.level / 2)
     se_low, se_high = (
         float(np.sqrt((found.se if bound is None else bound) ** 2 + extra))
         for bound in (found.se_low, found.se_high)

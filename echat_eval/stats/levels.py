@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.stats.means import cluster_mean, macro_mean
+from echat_eval.stats.quantiles import student_quantile
 from echat_eval.stats.shares import share_limits
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def inside_range(found: Estimate, values: ArrayLike, *, low: float | None, high:
     distance = sign * (found.value - end)
     if not distance > 0:
         return found
-    factor = math.exp(float(stdtrit(found.df, 0.5 + found.level / 2)) * found.se / distance)
+    factor = math.exp(student_quantile(found.df, 0.5 + found.level / 2) * found.se / distance)
     near, far = end + sign * distance / factor, end + sign * distance * factor
     return _bounded(found, min(near, far), max(near, far))
 
@@ -106,7 +106,7 @@ def _bounded(found: Estimate, low: float | None, high: float | None) -> Estimate
     if low is None or high is None:
         return found
     assert found.df is not None
-    q = float(stdtrit(found.df, 0.5 + found.level / 2))
+    q = student_quantile(found.df, 0.5 + found.level / 2)
     se_low, se_high = (found.value - low) / q, (high - found.value) / q
     return replace(
         found, low=low, high=high, se=found.se or max(se_low, se_high), se_low=se_low, se_high=se_high

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design
 from echat_eval.stats.families import holm
 from echat_eval.stats.means import Estimate, cluster_mean, macro_mean
+from echat_eval.stats.quantiles import student_quantile, student_tail
 from echat_eval.stats.spread import Spread, crossed_spread
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def linked_mean(
     found = crossed_spread(*spreads) if design.crossed else spreads[0]
     if not np.isfinite(found.se):
         return known
-    half = float(stdtrit(found.df, 0.5 + level / 2) * found.se)
+    half = student_quantile(float(found.df), 0.5 + level / 2) * float(found.se)
     bounds = [float(np.clip(value + side * half, low, high)) for side in (-1.0, 1.0)]
     return replace(known, low=bounds[0], high=bounds[1], se=float(found.se), df=float(found.df))
 
@@ -320,7 +320,7 @@ def _p_value(shift: Estimate) -> float:
         return 1.0
     if shift.se == 0:
         return 0.0 if shift.value else 1.0
-    return float(2 * stdtr(shift.df, -abs(shift.value) / shift.se))
+    return 2 * student_tail(shift.df, -abs(shift.value) / shift.se)
 
 
 def _state(shift: Estimate, tolerance: float, *, differs: bool) -> Literal["agrees", "differs", "open"]:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design, numbered
 from echat_eval.stats.macro_spread import macro_spread
+from echat_eval.stats.quantiles import student_quantile
 from echat_eval.stats.spread import ALL_IN_ONE, crossed_spread, spread
 from echat_eval.stats.tails import Moves, one_sided_errors
 
@@ -293,7 +293,7 @@ def _estimate(
                 width=moves.width,
             )
             se_low, se_high = max(se_low, float(low)), max(se_high, float(high))
-    q = float(stdtrit(df, 0.5 + level / 2))
+    q = student_quantile(df, 0.5 + level / 2)
     return replace(
         known,
         low=value - q * se_low,

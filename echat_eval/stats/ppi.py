@@ -25,12 +25,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design, numbered
 from echat_eval.stats.levels import inside_range
 from echat_eval.stats.means import cluster_mean
+from echat_eval.stats.quantiles import student_quantile
 from echat_eval.stats.rated import over_raters, rated_mean
 from echat_eval.stats.spread import ALL_IN_ONE, Spread, crossed_spread, spread
 
@@ -195,7 +195,7 @@ def _combined(
         first**2 / max(float(residual.df) - 1, 1.0) + second**2 / max(of_scores.df or 1.0, 1.0)
     )
     se, value = float(np.sqrt(first + second)), float(y.mean()) - slope.weight * distance
-    half = float(stdtrit(df, 0.5 + people.level / 2)) * se
+    half = student_quantile(df, 0.5 + people.level / 2) * se
     return replace(
         people, value=value, low=value - half, high=value + half, se=se, df=df, se_low=None, se_high=None
     )

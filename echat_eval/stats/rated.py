@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.factors import as_design, numbered
 from echat_eval.stats.levels import inside_range, level_mean
 from echat_eval.stats.means import cluster_mean
+from echat_eval.stats.quantiles import student_quantile
 from echat_eval.stats.spread import Spread, crossed_spread
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def rated_mean(
     found = over_raters(
         _spread(cluster_mean(values, design)), design, who, lambda codes: _spread(cluster_mean(values, codes))
     )
-    half = float(stdtrit(found.df, 0.5 + level / 2) * found.se)
+    half = student_quantile(float(found.df), 0.5 + level / 2) * float(found.se)
     plain = replace(
         over_replies,
         low=over_replies.value - half,

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv, stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats.means import cluster_mean
+from echat_eval.stats.quantiles import beta_quantile, student_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -111,13 +111,13 @@ def share_limits(
         independent = share * (1 - share) / (n - 1)  # so that samples of their own clusters have effect 1
         tail = 0.5 + level / 2
         effective = n / max(se**2 / independent, 1.0)
-        effective *= float((stdtrit(n - 1, tail) / stdtrit(min(df, n - 1), tail)) ** 2)
+        effective *= (student_quantile(n - 1, tail) / student_quantile(min(df, n - 1), tail)) ** 2
     return *_clopper_pearson(share, effective, level), effective
 
 
 def _clopper_pearson(share: float, n: float, level: float) -> tuple[float, float]:
     """Return the exact limits of a share of n independent samples; n need not be whole."""
     tail, x = (1 - level) / 2, share * n
-    low = 0.0 if share == 0 else float(betaincinv(x, n - x + 1, tail))
-    high = 1.0 if share == 1 else float(betaincinv(x + 1, n - x, 1 - tail))
+    low = 0.0 if share == 0 else beta_quantile(x, n - x + 1, tail)
+    high = 1.0 if share == 1 else beta_quantile(x + 1, n - x, 1 - tail)
     return low, high

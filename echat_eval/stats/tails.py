@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv, stdtrit
 
 from echat_eval.stats.spread import spread
 
@@ -81,6 +80,8 @@ def one_sided_errors(
         moves: for paired differences; None for other means, which get no bound for few moves.
         width: of the metric's range; None takes the largest move that was seen on either side.
     """
+    from scipy.special import stdtrit
+
     q = stdtrit(found.df, 0.5 + level / 2)
     groups = max(int((shares > 0).sum(axis=-1).max()), 1)
     second = (sums**2).sum(axis=-1)
@@ -117,6 +118,8 @@ def skew_factor(skew: Floats, groups: float, q: Floats) -> Floats:
 
 def share_limit(count: Floats, n: Floats, tail: float) -> Floats:
     """Return the upper limit of a share, by Clopper and Pearson; neither number need be whole."""
+    from scipy.special import betaincinv
+
     rest = np.maximum(n - count, 1e-9)
     return np.asarray(np.where(n - count <= 1e-9, 1.0, betaincinv(count + 1, rest, 1 - tail)))
 
@@ -133,6 +136,8 @@ def _distance(
     width: float | None,
 ) -> Floats:
     """Return how far the lower bound lies below the mean if few clusters moved."""
+    from scipy.special import stdtrit
+
     tail = (1 - level) / 2
     sizes = np.where(shares > 0, n * shares, 1.0)
     largest = (down / sizes).max(axis=-1)

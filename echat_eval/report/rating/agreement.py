@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
-from scipy.special import stdtrit
 
 from echat_eval.errors import BadData
 from echat_eval.stats import as_design
+from echat_eval.stats.quantiles import student_quantile
 
 __all__ = [
     "Agreement",
@@ -73,7 +73,7 @@ def jackknifed(
         if len(defined) < levels:
             return without_interval
         variance += (levels - 1) / levels * float(((np.array(defined) - np.mean(defined)) ** 2).sum())
-    half = float(stdtrit(groups - 1, 0.5 + level / 2)) * math.sqrt(variance)
+    half = student_quantile(groups - 1, 0.5 + level / 2) * math.sqrt(variance)
     low, high = max(whole - half, bounds[0]), min(whole + half, bounds[1])
     return Agreement(value=whole, low=low, high=high, n=n, clusters=groups)
 
