@@ -256,10 +256,16 @@ def _write(folder: Path, content: Mapping[str, Any]) -> None:
 def _text(content: Mapping[str, Any]) -> str:
     import yaml
 
-    text = yaml.safe_dump(
-        dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    class Dumper(yaml.SafeDumper):
+        """Writes a list that several tasks share as often as it occurs: anchors are refused when read."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text = yaml.dump(
+        dict(content), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
-    return _HEADER + text
+    return _HEADER + str(text)
 
 
 def _inputs(folder: Path, content: Mapping[str, Any], tasks: Sequence[ExperimentTask]) -> dict[str, str]:

@@ -293,3 +293,9 @@ def test_a_damaged_record_is_one_line(tones: Path, tmp_path: Path) -> None:
         assert line in str(error.value)
         assert "\n" not in str(error.value)
         (run.path / name).write_text(whole)
+
+
+def test_tasks_that_share_a_list_of_languages_are_read_again(tones: Path, tmp_path: Path) -> None:
+    write_task(tones, "age")
+    evaluate("canned", data=tones, languages=["en"], out=tmp_path / "run")
+    assert len(evaluate(tmp_path / "run").responses()) == 16
