@@ -27,6 +27,7 @@ Examples:
   echat-eval report runs/mine --out out --tables paper.yaml --bold best --wide
   echat-eval report runs/judged --published --headline judge_echat_r1 --out out
   echat-eval report --published --out out
+  echat-eval report runs/mine --out review --title "Listening" --anonymous
   echat-eval report runs/a runs/b --forget p07 --out out
 Open out/page/index.html in a browser; it needs no server and no network."""
 )
@@ -37,9 +38,7 @@ Open out/page/index.html in a browser; it needs no server and no network."""
 @click.option(
     "--only",
     metavar="PARTS",
-    default="tables,figures,page",
-    show_default=True,
-    help="Parts to make, separated by commas.",
+    help="Parts to make, separated by commas.  [default: tables,figures,page]",
 )
 @click.option(
     "--published",
@@ -86,6 +85,13 @@ Open out/page/index.html in a browser; it needs no server and no network."""
     is_flag=True,
     help="Include recordings that the task does not allow to pass on.",
 )
+@click.option("--title", default="", metavar="TEXT", help="Title of the page.")
+@click.option("--authors", default="", metavar="NAMES", help="Authors, as the page prints them.")
+@click.option(
+    "--anonymous",
+    is_flag=True,
+    help="Make the page for a blind review: systems by letter; no authors, hosts or paths.",
+)
 @click.option(
     "--forget",
     "speaker",
@@ -95,7 +101,7 @@ Open out/page/index.html in a browser; it needs no server and no network."""
 def report(
     runs: tuple[str, ...],
     out: Path | None,
-    only: str,
+    only: str | None,
     published: bool,
     ablation: str | None,
     trend: str | None,
@@ -106,6 +112,9 @@ def report(
     wide: bool,
     ratings: Path | None,
     with_audio: bool,
+    title: str,
+    authors: str,
+    anonymous: bool,
     speaker: str | None,
 ) -> int:
     """Make tables, figures, provenance and a page with audio from one or more runs."""
@@ -119,7 +128,7 @@ def report(
             return Exit.DONE
     if out is None:
         raise UsageError("no --out given; name the folder of the report")
-    parts = [part.strip() for part in only.split(",") if part.strip()]
+    parts = _names(only) or (["page"] if anonymous else list(PARTS))
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"--only {only}: '{part}' is not a part; parts are {', '.join(PARTS)}")
@@ -147,6 +156,9 @@ def report(
                 ratings=ratings,
                 with_audio=with_audio,
                 choice=choice,
+                title=title,
+                authors=authors,
+                anonymous=anonymous,
                 dates=_days(runs),
             )
     for note in made.notes:

@@ -39,6 +39,7 @@ __all__ = [
     "check_waveform",
     "read_mono",
     "read_noted",
+    "wav_bytes",
     "write_wav",
 ]
 
@@ -196,8 +197,8 @@ def check_waveform(waveform: Waveform) -> None:
     _check_samples("waveform", samples, float(np.abs(samples).max()))
 
 
-def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
-    """Write audio as 16-bit PCM to `folder/<sha256>.wav`, atomically.
+def wav_bytes(waveform: Waveform) -> bytes:
+    """Return audio as a WAV file of 16-bit PCM, which holds nothing else.
 
     Samples beyond full scale are clipped. Equal samples give equal bytes.
 
@@ -214,12 +215,21 @@ def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
         file.setsampwidth(2)
         file.setframerate(int(waveform.sample_rate))
         file.writeframes(pcm.tobytes())
-    content = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def write_wav(waveform: Waveform, folder: Path) -> AudioRef:
+    """Write audio as `wav_bytes` to `folder/<sha256>.wav`, atomically.
+
+    Raises:
+        BadData: see `check_waveform`.
+    """
+    content = wav_bytes(waveform)
     sha256 = sha256_of(content)
     path = folder / f"{sha256}.wav"
     if not path.is_file() or path.stat().st_size != len(content):
         write_atomically(path, content)
-    return AudioRef(path=path, sha256=sha256, seconds=len(pcm) / waveform.sample_rate)
+    return AudioRef(path=path, sha256=sha256, seconds=len(waveform.samples) / waveform.sample_rate)
 
 
 def _resample(mono: NDArray[np.float32], file_rate: int, rate: int) -> NDArray[np.float32]:

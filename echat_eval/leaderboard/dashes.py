@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from echat_eval.io.display import one_line, printable
+from echat_eval.io.phrase import joined, phrase
 from echat_eval.scorers.contrast import NO_GROUP
 
 if TYPE_CHECKING:
@@ -54,14 +55,20 @@ def dash_lines(
         for reason in dict.fromkeys(reasons.values()):
             of = tuple(task for task in tasks if reasons.get(task) == reason)
             shared.setdefault((reason, of), []).append(titles[metric])
-    lines = []
+    lines: list[str] = []
     for (reason, of), names in shared.items():
-        part = "" if len(of) == len(tasks) else f" of {', '.join(of)}"
-        lines.append(f'"-" in {" and ".join(names)}{part}: {_text(reason, judged=judged)}')
+        metrics, why = joined(" and ", names), _text(reason, judged=judged)
+        if len(of) == len(tasks):
+            lines.append(phrase('"-" in {metrics}: {why}', metrics=metrics, why=why))
+        else:
+            some = joined(", ", of)
+            lines.append(phrase('"-" in {metrics} of {tasks}: {why}', metrics=metrics, tasks=some, why=why))
     return lines
 
 
 def _text(reason: str, *, judged: bool) -> str:
     if reason != NO_GROUP:
-        return printable(one_line(reason, 200)) or "not applicable"
-    return "no contrast groups" if judged else "no contrast groups; a judge needs none: --judge MODEL"
+        return printable(one_line(reason, 200)) or phrase("not applicable")
+    if judged:
+        return phrase("no contrast groups")
+    return phrase("no contrast groups; a judge needs none: --judge MODEL")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.display import number_text
+from echat_eval.io.phrase import joined, phrase
 from echat_eval.leaderboard.render import MARK, estimate_text
 from echat_eval.leaderboard.text_table import TextTable
 
@@ -58,17 +59,23 @@ def gap_notes(gaps: Sequence[ListeningGap]) -> list[str]:
     """Return what the numbers mean, which samples are in none, and why a gap is unknown."""
     if not gaps:
         return []
-    notes = [READING + (f" {NORMALISED}" if any(gap.normalised for gap in gaps) else "")]
+    notes: list[str] = [phrase(READING)]
+    if any(gap.normalised for gap in gaps):
+        notes = [joined(" ", [*notes, phrase(NORMALISED)])]
     if any(gap.against_words for gap in gaps):
-        notes.append(AGAINST_WORDS)
+        notes.append(phrase(AGAINST_WORDS))
     for gap in gaps:
-        name = f"{gap.system}, {gap.items}, {gap.instrument.title}"
+        name = joined(", ", [gap.system, gap.items, gap.instrument.title])
         if gap.gap.observed is None:
-            notes.append(f"Listening gap of {name}: unknown; {gap.gap.why}")
+            notes.append(phrase("Listening gap of {name}: unknown; {why}", name=name, why=f"{gap.gap.why}"))
         if gap.left_out:
             notes.append(
-                f"Listening gap of {name}: {gap.left_out} samples are left out: not asked about, or compared "
-                "also with a voice that has the same label"
+                phrase(
+                    "Listening gap of {name}: {count} samples are left out: not asked about, or compared "
+                    "also with a voice that has the same label",
+                    name=name,
+                    count=str(gap.left_out),
+                )
             )
     return notes
 
@@ -76,7 +83,7 @@ def gap_notes(gaps: Sequence[ListeningGap]) -> list[str]:
 def gap_cells(gap: ListeningGap, role: str) -> list[str]:
     """Return the texts of a row under TITLES."""
     return [
-        gap.system + MARK[role],
+        joined("", [gap.system, phrase(MARK[role])]),
         gap.items,
         gap.instrument.title,
         str(gap.gap.n),

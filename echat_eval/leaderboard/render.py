@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.io.display import markdown_text, number_text
+from echat_eval.io.phrase import joined, phrase
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary
 from echat_eval.leaderboard.dashes import dash_lines
 from echat_eval.leaderboard.rank_text import rank_lines, rank_text
@@ -257,8 +258,15 @@ def people_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     for metric in board.metrics if only is None else (only,):
         if metric.name in board.people:
             found = board.people[metric.name]
-            titles.setdefault("no" if found is None else f"{found.answer} ({found})", []).append(metric.title)
-    return [f"{', '.join(names)}: validated against people: {answer}" for answer, names in titles.items()]
+            answer = phrase("no")
+            if found is not None:
+                shown = phrase("yes") if found.answer == "yes" else phrase("not shown")
+                answer = joined(" ", [shown, f"({found})"])
+            titles.setdefault(answer, []).append(metric.title)
+    return [
+        phrase("{names}: validated against people: {answer}", names=joined(", ", names), answer=answer)
+        for answer, names in titles.items()
+    ]
 
 
 def tasks_only_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
@@ -294,10 +302,10 @@ def headline_notes(board: Leaderboard) -> list[str]:
     judged = any(name in graded and cell.estimate for (_, _, name), cell in board.summaries.items())
     lines = dash_lines(board.dashes, titles, board.tasks, judged=judged)
     if board.apart:
-        every = '"all"' if board.headline.by_voice else '"all" of match rates'
-        lines.append(APART.format(tasks=", ".join(board.apart), all=every))
+        every = phrase('"all"') if board.headline.by_voice else phrase('"all" of match rates')
+        lines.append(phrase(APART, tasks=joined(", ", board.apart), all=every))
     if board.headline.by_voice and not any(is_quality(metric) for metric in board.metrics):
-        lines.append(NO_QUALITY)
+        lines.append(phrase(NO_QUALITY))
     return lines
 
 

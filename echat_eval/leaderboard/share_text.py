@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.io.display import number_text
+from echat_eval.io.phrase import joined, phrase
 from echat_eval.leaderboard.by_voice import CEILING, chance
 
 if TYPE_CHECKING:
@@ -22,15 +23,20 @@ SHARE_DIGITS = 2
 
 def share_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     """Return the shares of the ceiling, one line per metric and system; or those of one metric only."""
-    lines = []
+    lines: list[str] = []
     for metric in board.metrics if only is None else (only,):
         found = {system: _line(s) for system, s in board.shares.get(metric.name, {}).items() if _varies(s)}
         if found:
             lines.append(
-                f"{metric.title}, share of the way from a system that ignores the voice "
-                f"({chance(metric):g} {metric.unit}) to {CEILING}, 95 % interval (Fieller by task):"
+                phrase(
+                    "{metric}, share of the way from a system that ignores the voice ({chance}) to "
+                    "{ceiling}, 95 % interval (Fieller by task):",
+                    metric=metric.title,
+                    chance=f"{chance(metric):g} {metric.unit}",
+                    ceiling=CEILING,
+                )
             )
-            lines += [f"- {system}: {text}" for system, text in found.items()]
+            lines += [joined("", [f"- {system}: ", text]) for system, text in found.items()]
     return lines
 
 
@@ -40,18 +46,21 @@ def _varies(shares: Shares) -> bool:
 
 
 def _line(shares: Shares) -> str:
-    average = "tasks only" if shares.average is None else f"{_share(shares.average)} on average"
-    tasks = ", ".join(f"{task} {_share(gain)}" for task, gain in shares.tasks.items())
-    left_out = f"; {shares.missing} missing scores are left out, and no bound covers them" * bool(
-        shares.missing
-    )
-    return f"{average}; {tasks}{left_out}"
+    average = phrase("tasks only")
+    if shares.average is not None:
+        average = phrase("{share} on average", share=_share(shares.average))
+    tasks = joined(", ", [joined(" ", [task, _share(gain)]) for task, gain in shares.tasks.items()])
+    parts = [average, tasks]
+    if shares.missing:
+        count = str(shares.missing)
+        parts.append(phrase("{count} missing scores are left out, and no bound covers them", count=count))
+    return joined("; ", parts)
 
 
 def _share(share: Gain | Estimate) -> str:
     if share.value is None:
-        return "undefined"
+        return phrase("undefined")
     value = number_text(share.value, SHARE_DIGITS)
     if share.low is None or share.high is None:
-        return f"{value} (no interval)"
+        return phrase("{value} (no interval)", value=value)
     return f"{value} [{number_text(share.low, SHARE_DIGITS)}, {number_text(share.high, SHARE_DIGITS)}]"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.display import number_text
+from echat_eval.io.phrase import joined, phrase
 from echat_eval.leaderboard.render import MARK
 from echat_eval.leaderboard.reply_times import ENDS
 from echat_eval.leaderboard.text_table import TextTable
@@ -61,7 +62,7 @@ def times_tables(board: Leaderboard) -> dict[Clock, TextTable]:
             caption=_CAPTIONS[clock],
             titles=TIMES_TITLES,
             rows=[times_cells(t, board.roles[t.system]) for t in board.times if t.clock == clock],
-            notes=[_NOTES[clock], *([_READING] if clock == clocks[-1] else [])],
+            notes=[phrase(_NOTES[clock]), *([phrase(_READING)] if clock == clocks[-1] else [])],
             texts=3,
         )
         for clock in clocks
@@ -70,9 +71,11 @@ def times_tables(board: Leaderboard) -> dict[Clock, TextTable]:
 
 def times_cells(times: ReplyTimes, role: str) -> list[str]:
     """Return the texts of a row under `TIMES_TITLES`."""
-    turns = str(times.turn) if times.turn == times.last_turn else f"{times.turn} to {times.last_turn}"
+    turns = str(times.turn)
+    if times.turn != times.last_turn:
+        turns = phrase("{low} to {high}", low=turns, high=str(times.last_turn))
     return [
-        times.system + MARK[role],
+        joined("", [times.system, phrase(MARK[role])]),
         turns,
         (times.pace or "-").replace("_", " "),
         str(times.n),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from echat_eval.errors import UnknownName
+from echat_eval.errors import UnknownName, UsageError
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
@@ -16,7 +16,7 @@ from echat_eval.report.instruments import models_line
 from echat_eval.report.latex import latex
 from echat_eval.report.licences import may_pass_on, with_licences
 from echat_eval.report.methods import METHODS_FILES, methods_files
-from echat_eval.report.outlet import Outlet
+from echat_eval.report.outlet import CONTENTS, Outlet
 from echat_eval.report.people_tables import agreement_tables, with_judge_table
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
@@ -66,6 +66,9 @@ def build_report(
     ratings: Path | None = None,
     with_audio: bool = False,
     choice: TableChoice | None = None,
+    title: str = "",
+    authors: str = "",
+    anonymous: bool = False,
     dates: Mapping[str, str] = {},
 ) -> ReportFiles:
     """Write a report of some runs.
@@ -80,13 +83,18 @@ def build_report(
         within, headline: as in `build_leaderboard`.
         with_published: published rows stand below the measured ones, where the measure is the same.
         with_audio: the page also holds recordings whose task does not state that they may be passed on.
-        ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric).
+        ratings: ratings.csv of `rate import` (table of human ratings and the automatic metric; scores by
+            people on the page).
+        title, authors: at the head of the page.
+        anonymous: the page is for a blind review; it can be the only part, in a folder of its own.
         choice: what tables and figures show; the page shows everything.
         dates: path of a run -> when its commands ran, for the methods paragraph.
 
     Raises:
         UsageError: an invalid output folder, run, system or part.
     """
+    if anonymous:
+        _require_page_alone(only, out, authors)
     choice = choice or TableChoice()
     folders = [open_run(name) for name in runs]
     lead = headline or choice.leading
@@ -115,17 +123,43 @@ def build_report(
             notes += write_figures(merged, outlet, trend=trend, progress=progress, ratings=ratings)
             paths.append(out / "figures")
         if "page" in only:
-            from echat_eval.report.page import write_page
+            from echat_eval.report.anonymous import disguise_of
+            from echat_eval.report.page import PageFront, write_page
+            from echat_eval.report.people import with_people
 
-            every = merge_runs(folders, within=within, headline=lead) if choice.restricts else merged
-            write_page(every, outlet, published=shown, progress=progress, with_audio=with_audio)
-            if not with_audio and (kept := [task for task in every.tasks if not may_pass_on(every, task)]):
+            hidden = disguise_of(folders) if anonymous else None
+            whole = TableChoice(names=hidden.names if hidden else {})
+            if choice != whole:
+                merged = merge_runs(folders, within=within, headline=lead, choice=whole)
+            if ratings is not None:
+                merged = with_people(ratings, merged)
+            front = PageFront(title=title, authors=authors, disguise=hidden)
+            write_page(merged, outlet, published=shown, progress=progress, with_audio=with_audio, front=front)
+            if not with_audio and (kept := [task for task in merged.tasks if not may_pass_on(merged, task)]):
                 notes.append(
                     f"the page has no recordings of {', '.join(kept)}: task.yaml does not state "
                     "redistributable: true; --with-audio includes them for people who may hear them"
                 )
             paths.append(out / "page" / "index.html")
     return ReportFiles(paths=tuple(paths), notes=tuple(notes))
+
+
+def _require_page_alone(only: Sequence[str], out: Path, authors: str) -> None:
+    """Refuse to put an anonymous page beside anything that names systems or people."""
+    if list(only) != ["page"]:
+        raise UsageError(
+            f"--anonymous with --only {','.join(only)}: tables, figures and provenance name systems and "
+            "models; only the page can be anonymous: give --only page"
+        )
+    if authors:
+        raise UsageError(
+            "--authors with --anonymous: an anonymous page has no authors; leave one of them out"
+        )
+    others = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if others := [name for name in others if name not in ("page", CONTENTS)]:
+        raise UsageError(
+            f"{out}: holds {', '.join(others)} of a report that is not anonymous; choose another --out"
+        )
 
 
 def _notes(merged: MergedRuns) -> list[str]:

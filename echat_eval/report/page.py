@@ -7,13 +7,16 @@ HTML, style and scripts are copied from `reports/page/`. Texts of systems, sampl
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io import jsonl
-from echat_eval.io.audio import check_content
+from echat_eval.io.audio import check_content, read_mono, wav_bytes
 from echat_eval.io.data_folder import data_folder
+from echat_eval.io.hashing import sha256_of
+from echat_eval.records import Waveform
 from echat_eval.report.licences import may_pass_on
 from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
 
@@ -25,10 +28,11 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.published import Published
     from echat_eval.ports import Progress
     from echat_eval.records import AudioRef
+    from echat_eval.report.anonymous import Disguise
     from echat_eval.report.outlet import Outlet
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["OUTLINE", "SoundStore", "data_script", "page_assets", "write_page"]
+__all__ = ["OUTLINE", "PageFront", "SoundStore", "data_script", "page_assets", "write_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +77,13 @@ class SoundStore:
     Args:
         outlet: output folder.
         folder: subfolder; "" is the output folder itself.
+        bare: store the samples alone, without what a file may state about where it was made.
     """
 
-    def __init__(self, outlet: Outlet | NewFolder, folder: str) -> None:
+    def __init__(self, outlet: Outlet | NewFolder, folder: str, *, bare: bool = False) -> None:
         self._outlet = outlet
         self._folder = folder
+        self._bare = bare
         self._known: dict[str, dict[str, Any]] = {}
 
     def withheld(self, audio: AudioRef | None) -> dict[str, Any] | None:
@@ -103,18 +109,26 @@ class SoundStore:
         except BadData as error:
             logger.warning("%s; it is not published", error)
             return {**facts, "file": None, "outline": ""}
+        if self._bare:
+            return {**facts, **self._stored_bare(audio)}
         ending = audio.path.suffix.lower()
         name = f"audio/{audio.sha256}{ending if ending in _ENDINGS else ''}"
         inside = f"{self._folder}/{name}" if self._folder else name
         self._outlet.copy(inside, audio.path, audio.sha256)
         return {**facts, "file": name, "outline": _outline(audio.path)}
 
+    def _stored_bare(self, audio: AudioRef) -> dict[str, Any]:
+        samples, rate = read_mono(audio.path, rate=None)
+        content = wav_bytes(Waveform(samples=samples, sample_rate=rate))
+        sha256 = sha256_of(content)
+        name = f"audio/{sha256}.wav"
+        self._outlet.write(f"{self._folder}/{name}" if self._folder else name, content)
+        return {"sha256": sha256, "file": name, "outline": _outline(audio.path)}
+
 
 def _outline(path: Path) -> str:
     """Return the peak of each of OUTLINE equal segments as base-64 digits."""
     import numpy as np
-
-    from echat_eval.io.audio import read_mono
 
     try:
         sound, _ = read_mono(path, rate=None)
@@ -125,6 +139,21 @@ def _outline(path: Path) -> str:
     return "".join(_DIGITS[min(63, round(min(1.0, peak) * 63))] for peak in peaks)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFront:
+    """The head of the page.
+
+    Attributes:
+        title: of the page; "" is the leaderboard's own.
+        authors: as printed; "" for none.
+        disguise: other names for systems and samples, for a blind review.
+    """
+
+    title: str = ""
+    authors: str = ""
+    disguise: Disguise | None = None
+
+
 def write_page(
     runs: MergedRuns,
     outlet: Outlet,
@@ -132,28 +161,37 @@ def write_page(
     published: Sequence[Published],
     progress: Progress,
     with_audio: bool = False,
+    front: PageFront | None = None,
     folder: str = "page",
 ) -> None:
     """Write the page of some runs into `folder` of an outlet.
 
     Args:
         with_audio: publish also recordings whose task does not state that they may be passed on.
+        front: title, authors and disguise; with a disguise the runs have its names already.
     """
+    front = front or PageFront()
+    hidden = front.disguise
+    runs = runs if hidden is None else hidden.disguised(runs)
+
+    def write(name: str, value: Any) -> None:
+        shown = value if hidden is None else hidden.value(value)
+        outlet.write(f"{folder}/data/{name}.js", data_script(name, shown))
+
     for path in page_assets("page"):
         outlet.write(f"{folder}/{path.name}", path.read_bytes())
     audible = {task for task in runs.tasks if with_audio or may_pass_on(runs, task)}
-    board = board_data(runs, published, audible)
-    outlet.write(f"{folder}/data/board.js", data_script("board", board))
-    outlet.write(f"{folder}/data/index.js", data_script("index", index_data(runs)))
+    head = {"title": front.title, "authors": front.authors, "anonymous": hidden is not None}
+    write("board", {**head, **board_data(runs, published, audible)})
+    write("index", index_data(runs))
     samples = list(runs.samples.values())
-    sound = SoundStore(outlet, folder)
+    sound = SoundStore(outlet, folder, bare=hidden is not None)
     progress.stage("page", len(samples), 0)
     for start in range(0, len(samples), SHARD):
         chunk = samples[start : start + SHARD]
-        number = start // SHARD
         details = [
             detail_data(runs, sample, sound, sound if sample.task in audible else sound.withheld)
             for sample in chunk
         ]
-        outlet.write(f"{folder}/data/shard-{number}.js", data_script(f"shard-{number}", details))
+        write(f"shard-{start // SHARD}", details)
         progress.advance(len(chunk))

@@ -11,26 +11,32 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.display import number_text, one_line
+from echat_eval.io.phrase import phrase_json
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.gap_text import gap_cells, gap_notes
-from echat_eval.leaderboard.render import headline_notes, people_lines
+from echat_eval.leaderboard.published import words_judge
+from echat_eval.leaderboard.render import NO_QUALITY, headline_notes, people_lines
 from echat_eval.leaderboard.reply_times import clock_of
 from echat_eval.leaderboard.share_text import share_lines
 from echat_eval.leaderboard.times_text import times_tables
-from echat_eval.records import AudioRef
+from echat_eval.records import AudioRef, Metric
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from echat_eval.leaderboard.build import Leaderboard, Summary
     from echat_eval.leaderboard.published import Published
     from echat_eval.records import Annotation, Reply, Response, Sample, Score
     from echat_eval.report.runs import MergedRuns
 
-__all__ = ["SHARD", "board_data", "detail_data", "index_data"]
+__all__ = ["PEOPLE", "SHARD", "board_data", "detail_data", "index_data"]
 
+#: People's ratings beside the metrics of a run; none of them can have this name, because it has a space.
+PEOPLE = Metric(
+    name="people ratings", title="People", unit="0 to 100", low=0, high=100, higher_is_better=True, digits=1
+)
 #: Samples per file of details.
 SHARD = 50
 #: Maximum characters of a transcript in the list.
@@ -101,11 +107,15 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
         "ranks": {}
         if board is None
         else {name: [found.low, found.high] for name, found in board.ranking.sets.items()},
-        "notes": [] if board is None else [*headline_notes(board), *runs.voice_notes],
-        "people": {} if board is None else {m.name: people_lines(board, m) for m in board.metrics},
-        "shares": {} if board is None else {m.name: share_lines(board, m) for m in board.metrics},
-        "gaps": [] if board is None else [gap_cells(gap, board.roles[gap.system]) for gap in board.gaps],
-        "gap_notes": [] if board is None else gap_notes(board.gaps),
+        "notes": [] if board is None else _notes(board, runs.voice_notes),
+        "people_metric": PEOPLE.name,
+        "judge": None if board is None or (judge := words_judge(board.metrics)) is None else judge.name,
+        "people": {} if board is None else {m.name: _said(people_lines(board, m)) for m in board.metrics},
+        "shares": {} if board is None else {m.name: _said(share_lines(board, m)) for m in board.metrics},
+        "gaps": []
+        if board is None
+        else [_said(gap_cells(gap, board.roles[gap.system])) for gap in board.gaps],
+        "gap_notes": [] if board is None else _said(gap_notes(board.gaps)),
         "times": [] if board is None else _times(board),
         "earlier": {} if board is None else dict(board.earlier),
         "equivalent": None if board is None else _equivalent(board),
@@ -121,6 +131,10 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
             }
             for cue, used in sorted(labels.items())
         ],
+        "cues": {
+            name: {"names": dict(cue.names), "words": {key: dict(words) for key, words in cue.words.items()}}
+            for name, cue in runs.cues.items()
+        },
         "languages": sorted({s.language for s in found}),
         "sources": sorted({s.source for s in found}),
         "published": [
@@ -136,10 +150,22 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
     }
 
 
+def _notes(board: Leaderboard, voice_notes: Sequence[str]) -> list[Any]:
+    """Return the notes on the headline; people on the page measure the quality of replies."""
+    rated = any(metric.name == PEOPLE.name for metric in board.metrics)
+    notes = [note for note in headline_notes(board) if not (rated and note == NO_QUALITY)]
+    return _said([*notes, *voice_notes])
+
+
+def _said(lines: Iterable[str]) -> list[Any]:
+    """Return lines as the page reads them, in either language."""
+    return [phrase_json(line) for line in lines]
+
+
 def _times(board: Leaderboard) -> list[dict[str, Any]]:
     """Return the times of replies as texts, one table per clock."""
     return [
-        {"clock": clock, "rows": [list(row) for row in table.rows], "notes": list(table.notes)}
+        {"clock": clock, "rows": [_said(row) for row in table.rows], "notes": _said(table.notes)}
         for clock, table in times_tables(board).items()
     ]
 

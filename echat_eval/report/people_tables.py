@@ -10,8 +10,8 @@ from echat_eval.io.hashing import file_sha256
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import estimate_text
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
+from echat_eval.report.human import grades, percent
 from echat_eval.report.rating.judge_agreement import STATISTICS, compare
-from echat_eval.report.rating.match import MATCH, OVER_REACTION
 from echat_eval.stats import powered_mean
 from echat_eval.stats.factors import units_of
 
@@ -60,7 +60,7 @@ def _of_judge(runs: MergedRuns) -> tuple[Metric, list[Score]] | None:
 def agreement_tables(path: Path, runs: MergedRuns) -> list[Table]:
     """Return the agreement of the judge and of one rater, and correlations; none without a judge of them."""
     judge = _of_judge(runs)
-    ratings = [r for r in runs.ratings(path) if r.dimension not in (MATCH, OVER_REACTION)]
+    ratings = grades(runs.ratings(path))
     if judge is None:
         return []
     metric, scores = judge
@@ -152,8 +152,8 @@ def with_judge_table(path: Path, runs: MergedRuns) -> Table | None:
     metric, scores = judge
     values = {(s.system, s.task, s.sample_id): s.value for s in scores if s.value is not None}
     rated: dict[tuple[str, str], list[Rating]] = {}
-    for r in runs.ratings(path):
-        if r.dimension not in (MATCH, OVER_REACTION) and (r.system, r.task, r.sample_id) in values:
+    for r in grades(runs.ratings(path)):
+        if (r.system, r.task, r.sample_id) in values:
             rated.setdefault((r.system, r.task), []).append(r)
     if not rated:
         return None
@@ -163,7 +163,7 @@ def with_judge_table(path: Path, runs: MergedRuns) -> Table | None:
         of_system = [ident for ident in values if ident[:2] == (system, task)]
         position = {ident: number for number, ident in enumerate(of_system)}
         mean = powered_mean(
-            [100 * (r.value - r.low) / (r.high - r.low) for r in found],
+            [percent(r) for r in found],
             [position[r.system, r.task, r.sample_id] for r in found],
             [r.rater for r in found],
             [values[ident] for ident in of_system],

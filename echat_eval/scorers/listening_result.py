@@ -10,6 +10,7 @@ from echat_eval.errors import BadData
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import dumps, loads
+from echat_eval.io.phrase import phrase
 from echat_eval.io.schema import STRING, Rule, Schema, number, whole
 from echat_eval.judge import ServerIdentity
 from echat_eval.scorers.judged_match import JudgedMatch
@@ -194,26 +195,42 @@ def _read(path: Path) -> ListeningResult:
 
 def listening_notes(folder: RunFolder) -> list[str]:
     """Return one line per judge that listens: whether it may rank voices."""
-    lines = []
+    lines: list[str] = []
     for title, settings, _, results in _listeners(folder):
         result = _result_of(settings, results)
         if result is None and results:
             lines.append(
-                f"{title} has not passed `check judge --listens`: the result in this folder is of "
-                f"{_server(results[-1])}, these scores are of {settings.get('url') or OPENAI}; "
-                f"{how_to_check(folder.path)}"
+                phrase(
+                    "{judge} has not passed `check judge --listens`: the result in this folder is of "
+                    "{other}, these scores are of {server}; {command}",
+                    judge=title,
+                    other=str(_server(results[-1])),
+                    server=str(settings.get("url") or OPENAI),
+                    command=how_to_check(folder.path),
+                )
             )
         elif result is None:
             lines.append(
-                f"{title} has not been put to `check judge --listens`: its scores of voices may not rank "
-                f"systems; {how_to_check(folder.path)}"
+                phrase(
+                    "{judge} has not been put to `check judge --listens`: its scores of voices may not rank "
+                    "systems; {command}",
+                    judge=title,
+                    command=how_to_check(folder.path),
+                )
             )
         elif result.passed:
-            lines.append(f"{title} has passed `check judge --listens`: {result}")
+            passed = str(result)
+            lines.append(
+                phrase("{judge} has passed `check judge --listens`: {result}", judge=title, result=passed)
+            )
         else:
             lines.append(
-                f"{title} has not passed `check judge --listens`: its scores of voices may not rank systems; "
-                f"{result.why_not}"
+                phrase(
+                    "{judge} has not passed `check judge --listens`: its scores of voices may not rank "
+                    "systems; {why}",
+                    judge=title,
+                    why=str(result.why_not),
+                )
             )
     return lines
 

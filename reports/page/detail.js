@@ -60,14 +60,38 @@
     return words.map((text) => h("blockquote", { class: "verdict", dir: "auto" }, prose(text)));
   }
 
+  function amount(score, metric) {
+    if (score.value === null || score.value === undefined) return "–";
+    return `${number(score.value, metric.digits)}${metric.unit === "%" ? " %" : metric.unit === "s" ? " s" : ""}`;
+  }
+
+  // A rating on its own scale: "empathy 4.3 (1 to 5), 3 raters".
+  function rated([dimension, found]) {
+    return h("li", {}, t("rated", { dimension, mean: figure(found.mean), low: figure(found.low), high: figure(found.high), raters: found.raters }));
+  }
+
+  // The judge's grade and people's beside each other, before all other scores.
+  function grades(scores) {
+    const { judge, people_metric: people, metrics } = EChat.board;
+    const rows = [judge, people].map((name) => [metrics.find((m) => m.name === name), scores.find((s) => s.metric === name)]).filter(([metric]) => metric);
+    if (!rows.length || !rows.some(([, score]) => score)) return null;
+    return h("dl", { class: "grades" }, rows.map(([metric, score]) => h("div", { "data-metric": metric.name },
+      h("dt", {}, EChat.metricTitle(metric)), h("dd", {}, score ? amount(score, metric) : h("span", { class: "none" }, "–")))));
+  }
+
   function scoreRow(score) {
     const metric = EChat.board.metrics.find((m) => m.name === score.metric) || { title: score.metric, digits: 2, unit: "" };
-    const folded = Object.keys(score.evidence || {}).length > 0;
+    const people = score.metric === EChat.board.people_metric;
+    const folded = !people && Object.keys(score.evidence || {}).length > 0;
     return h("div", { class: "score", "data-metric": score.metric },
-      h("div", { class: "line" }, h("span", {}, metric.title, metric.proxy && !metric.title.includes("proxy") ? h("span", { class: "tag warn" }, "proxy") : null),
-        h("b", {}, score.value === null || score.value === undefined ? "–" : `${number(score.value, metric.digits)}${metric.unit === "%" ? " %" : metric.unit === "s" ? " s" : ""}`)),
-      badge(score.state, score.reason), verdicts(score.evidence),
-      folded ? h("details", {}, h("summary", {}, t("evidence")), tree(score.evidence), h("p", { class: "key" }, `${t("key")} ${score.key}`)) : null);
+      h("div", { class: "line" }, h("span", {}, EChat.metricName(metric), metric.proxy && !metric.title.includes("proxy") ? h("span", { class: "tag warn" }, t("proxyTag")) : null),
+        h("b", {}, amount(score, metric))),
+      badge(score.state, score.reason), people ? h("ul", { class: "rated" }, Object.entries(score.evidence).map(rated)) : verdicts(score.evidence),
+      folded ? h("details", {}, h("summary", {}, t("evidence")), tree(score.evidence), keyOf(score)) : null);
+  }
+
+  function keyOf(row) {
+    return row.key ? h("p", { class: "key" }, `${t("key")} ${row.key}`) : null;
   }
 
   function heard(perceived, gold) {
@@ -76,8 +100,8 @@
     return h("p", { class: "perceived" }, h("span", { class: "quiet" }, t("perceived"), " "), entries.map(([cue, label]) => {
       const known = gold[cue] !== undefined;
       const right = known && gold[cue] === label;
-      return h("span", { class: `chip ${known ? (right ? "right" : "wrong") : ""}`, title: cue },
-        known ? (right ? "✓ " : "✗ ") : "", label, known && !right ? ` (${t("heardAs", { gold: gold[cue] })})` : "");
+      return h("span", { class: `chip ${known ? (right ? "right" : "wrong") : ""}`, title: EChat.cueName(cue) },
+        known ? (right ? "✓ " : "✗ ") : "", EChat.labelName(cue, label), known && !right ? ` (${t("heardAs", { gold: EChat.labelName(cue, gold[cue]) })})` : "");
     }));
   }
 
@@ -92,7 +116,7 @@
 
   function annotation(row) {
     return h("details", { class: "annotation" }, h("summary", {}, row.annotator, row.state === "value" ? "" : ` – ${EChat.stateName(row.state)}`),
-      badge(row.state, row.reason), tree(row.values), h("p", { class: "key" }, `${t("key")} ${row.key}`));
+      badge(row.state, row.reason), tree(row.values), keyOf(row));
   }
 
   function card(system, sample, row, position, letter) {
@@ -107,6 +131,7 @@
       reply.text ? prose(reply.text, row[4]) : reply.state === "value" ? h("p", { class: "quiet" }, t("noWords")) : null,
       heard(reply.perceived, row[3]),
       reply.think ? h("details", { class: "think" }, h("summary", {}, t("think")), prose(reply.think, row[4])) : null,
+      grades(reply.scores),
       reply.scores.length ? h("section", { class: "scores" }, h("h4", {}, t("scores")), reply.scores.map(scoreRow)) : null,
       reply.annotations.length ? h("section", {}, h("h4", {}, t("annotations")), reply.annotations.map(annotation)) : null,
       timing(reply));
@@ -118,9 +143,9 @@
     if (group === null) return null;
     const others = rows.map((row, n) => n).filter((n) => n !== sample && rows[n][0] === task && rows[n][6] === group);
     if (!others.length) return null;
-    return h("nav", { class: "siblings", "aria-label": t("siblings") }, h("span", { class: "quiet" }, `${t("siblings")}: `),
+    return h("nav", { class: "siblings", "aria-label": t("siblings") }, h("span", { class: "quiet" }, `${t("siblings")}${t("colon")} `),
       others.map((n) => h("a", { class: "sibling", href: EChat.link([kind, EChat.board.tasks[task].name, rows[n][1]], EChat.view.query) },
-        Object.values(rows[n][3]).join(" · "))));
+        Object.entries(rows[n][3]).map(([cue, label]) => EChat.labelName(cue, label)).join(" · "))));
   }
 
   function turns(list, language) {
@@ -148,7 +173,7 @@
     const row = EChat.index.rows[number];
     const task = EChat.board.tasks[row[0]];
     const top = h("div", {}, steps(number, kind), h("h2", {}, EChat.taskTitle(task), " ", h("code", {}, row[1])),
-      h("p", { class: "cues" }, Object.entries(row[3]).map(([cue, label]) => h("span", { class: "chip gold" }, h("small", {}, `${cue} `), label)),
+      h("p", { class: "cues" }, Object.entries(row[3]).map(([cue, label]) => h("span", { class: "chip gold" }, h("small", {}, `${EChat.cueName(cue)} `), EChat.labelName(cue, label))),
         h("span", { class: "chip" }, row[4]), h("span", { class: "chip" }, t(row[5]))));
     pane.replaceChildren(top);
     EChat.detail(number).then((sample) => {

@@ -7,17 +7,27 @@
   EChat.view = view;
 
   function chips(cues) {
-    return Object.entries(cues).map(([cue, label]) => h("span", { class: "chip", title: cue }, label));
+    return Object.entries(cues).map(([cue, label]) => h("span", { class: "chip", title: EChat.cueName(cue) }, EChat.labelName(cue, label)));
   }
   EChat.chips = chips;
 
+  // The value of one reply by one metric, or why there is none.
+  EChat.standingOf = (sample, system, metric) => {
+    const settings = { metric: metric.name };
+    const value = EChat.valueOf(sample, system, settings);
+    const letter = EChat.stateOf(sample, system, settings);
+    if (value !== null && value !== undefined && letter === "v") return { text: number(value, metric.digits), letter };
+    return { text: letter === "v" ? "–" : t(EChat.stateWord(letter)), letter: letter === "." ? "x" : letter };
+  };
+
   function standing(sample, settings) {
-    const metric = EChat.metricOf(settings);
-    const value = EChat.valueOf(sample, settings.system, settings);
-    const letter = EChat.stateOf(sample, settings.system, settings);
-    if (value !== null && value !== undefined && letter === "v") return h("span", { class: "standing" }, number(value, metric.digits));
-    const word = letter === "v" ? null : t(EChat.stateWord(letter));
-    return word ? h("span", { class: `standing state-${letter === "." ? "x" : letter}` }, word) : null;
+    const metrics = [EChat.metricOf(settings), EChat.secondOf(settings)].filter(Boolean);
+    if (!metrics.length) return null;
+    return h("span", { class: "standing" }, metrics.map((metric, n) => {
+      const { text, letter } = EChat.standingOf(sample, settings.system, metric);
+      const side = metrics.length > 1 ? (n ? "is-b" : "is-a") : "";
+      return h("span", { class: `one ${letter === "v" ? side : `state-${letter}`}`, title: EChat.metricName(metric) }, text);
+    }));
   }
 
   EChat.listRow = (sample, query, side, kind) => {
@@ -41,11 +51,15 @@
 
   function tally(found, settings) {
     const shown = t("shown", { n: found.length, all: EChat.index.rows.length });
-    const values = found.map((n) => EChat.valueOf(n, settings.system, settings)).filter((v) => v !== null && v !== undefined);
-    const metric = EChat.metricOf(settings);
-    if (!values.length || !metric) return h("p", { class: "tally" }, shown);
-    const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
-    return h("p", { class: "tally", title: t("exploratory") }, `${shown} · ${t("mean", { n: values.length, value: number(mean, metric.digits) })}`);
+    const metrics = [EChat.metricOf(settings), EChat.secondOf(settings)].filter(Boolean);
+    const means = metrics.map((metric, n) => {
+      const values = found.map((row) => EChat.valueOf(row, settings.system, { metric: metric.name })).filter((v) => v !== null && v !== undefined);
+      if (!values.length) return null;
+      const value = number(values.reduce((sum, v) => sum + v, 0) / values.length, metric.digits);
+      const text = t("mean", { n: values.length, value });
+      return metrics.length > 1 ? h("span", { class: `line ${n ? "is-b" : "is-a"}` }, `${EChat.metricName(metric)}${t("colon")} ${text}`) : ` · ${text}`;
+    });
+    return h("p", { class: "tally", title: t("exploratory") }, shown, means);
   }
 
   // A list that grows when its end becomes visible.
@@ -82,13 +96,13 @@
     const kept = main.querySelector(`.panes[data-kind="${kind}"]`);
     const scrolled = kept ? kept.querySelector(".side").scrollTop : 0;
     const unfolded = kept ? kept.querySelector(".fold").open : null;
-    const bar = EChat.filterBar(settings, extra, change, () => EChat.go(EChat.link(where.path), true));
+    const bar = EChat.filterBar(settings, extra, change, () => EChat.go(EChat.link(where.path), true), kind === "samples");
     if (unfolded !== null) bar.querySelector(".fold").open = unfolded;
     const grown = EChat.growing(found, (n) => build(n, query));
     const pane = h("section", { class: "pane", "aria-live": "off" });
     const opened = where.path.length >= 3;
     main.replaceChildren(h("div", { class: `panes ${opened ? "opened" : "closed"}`, "data-kind": kind },
-      h("section", { class: "side", "aria-label": t("samples") }, h("h1", { class: "visually-hidden" }, t(kind)), bar, head,
+      h("h1", { class: "visually-hidden" }, t(kind)), h("section", { class: "side", "aria-label": t("samples") }, bar, head,
         found.length ? grown : h("p", { class: "notice" }, EChat.index.rows.length ? t("noMatch") : t("noSamples"))), pane));
     // If both panes are visible, open the first sample of the list.
     const wide = !window.matchMedia("(max-width: 720px)").matches;

@@ -19,6 +19,12 @@
     show();
   }
 
+  function halfMoon() {
+    return h("svg:svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
+      h("svg:circle", { cx: 8, cy: 8, r: 6.5, fill: "none", stroke: "currentColor", "stroke-width": 1.5 }),
+      h("svg:path", { d: "M8 1.5a6.5 6.5 0 0 1 0 13z", fill: "currentColor" }));
+  }
+
   function frame() {
     root.lang = EChat.tongue === "zh" ? "zh-CN" : "en";
     const skip = document.getElementById("skip");
@@ -31,7 +37,7 @@
     nav.replaceChildren(...links.map(([path, word]) => h("a", { href: EChat.link(path ? [path] : []), "data-view": path }, t(word))));
     document.getElementById("tools").replaceChildren(
       h("button", { type: "button", id: "language", "aria-label": t("languageName"), onclick: turnTongue }, t("language")),
-      h("button", { type: "button", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: turnTheme }, "◐"),
+      h("button", { type: "button", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: turnTheme }, halfMoon()),
       h("button", { type: "button", id: "keys", "aria-label": t("keys"), title: t("keys"), onclick: showHelp }, "?"));
   }
 
@@ -44,7 +50,8 @@
     if (name && !EChat.index) { EChat.when("index").then(show); return; }
     EChat.swap = null;
     const title = views[name](main, where);
-    document.title = `${title} – EChat-eval`;
+    const own = EChat.board.title || "EChat-eval";
+    document.title = title === own ? own : `${title} – ${own}`;
     document.body.dataset.view = name || "leaderboard";
     for (const a of document.querySelectorAll("#nav a")) {
       if (a.dataset.view === name) a.setAttribute("aria-current", "page");

@@ -4,7 +4,13 @@ EChat.words = {
   en: {
     leaderboard: "Leaderboard", samples: "Samples", compare: "Side by side", skip: "Skip to content",
     theme: "Dark or light theme", language: "中文", languageName: "切换到中文", keys: "Keyboard shortcuts",
-    system: "System", rank: "Rank", all: "All tasks", metric: "Metric", task: "Task", label: "Label",
+    system: "System", rank: "Rank", all: "All tasks", metric: "Metric", second: "Beside it", none: "nothing",
+    headline: "headline", anonymous: "anonymous for review", colon: ":", stop: ".", basis: "n = {n}, {clusters} clusters", proxyTag: "proxy",
+    scatter: "{first} against {second}, {where}", scatterNote: "One point per system; the crosses are 95 % intervals. Hollow: floors and ceilings.",
+    noPair: "No system has a value of both metrics in the same task.",
+    peopleNote: "People: the mean of the ratings of the rated replies, in percent of their range; the interval is over replies and raters.",
+    rated: "{dimension}: {mean} ({low} to {high}), {raters} ratings",
+    task: "Task", label: "Label",
     source: "Source", state: "State", search: "Search transcripts and ids", sort: "Order", everything: "All",
     spoken: "Language", real: "real recording", synthetic: "synthetic speech",
     floor: "floor", ceiling: "ceiling", floors: "Floors and ceilings",
@@ -58,7 +64,13 @@ EChat.words = {
   zh: {
     leaderboard: "排行榜", samples: "样本", compare: "并排对比", skip: "跳到正文",
     theme: "深色或浅色主题", language: "English", languageName: "Switch to English", keys: "键盘快捷键",
-    system: "系统", rank: "名次", all: "全部任务", metric: "指标", task: "任务", label: "标签",
+    system: "系统", rank: "名次", all: "全部任务", metric: "指标", second: "对照指标", none: "无",
+    headline: "主指标", anonymous: "匿名评审版", colon: ":", stop: "。", basis: "n = {n},{clusters} 个聚类", proxyTag: "替代",
+    scatter: "{first} 与 {second},{where}", scatterNote: "每个系统一个点;十字线为 95% 区间。空心点:下限与上限。",
+    noPair: "没有任何系统在同一任务中同时有这两个指标的数值。",
+    peopleNote: "人工评分:所评回复的平均分,按评分范围换算为百分数;区间同时计入回复和评分者。",
+    rated: "{dimension}:{mean}({low} 至 {high}),{raters} 个评分",
+    task: "任务", label: "标签",
     source: "来源", state: "状态", search: "搜索文本和编号", sort: "排序", everything: "全部",
     spoken: "语言", real: "真人录音", synthetic: "合成语音",
     floor: "下限", ceiling: "上限", floors: "下限与上限",
@@ -112,12 +124,12 @@ EChat.words = {
 };
 EChat.bare(EChat.words);
 EChat.tongue = EChat.recall("language") || ((navigator.language || "").startsWith("zh") ? "zh" : "en");
-EChat.t = (name, values) => {
-  const text = EChat.words[EChat.tongue][name] || EChat.words.en[name] || name;
-  return text.replace(/\{(\w+)\}/g, (_, key) => (values && key in values ? String(values[key]) : ""));
-};
+EChat.fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => (values && key in values ? String(values[key]) : ""));
+EChat.t = (name, values) => EChat.fill(EChat.words[EChat.tongue][name] || EChat.words.en[name] || name, values);
 // Ledger letter of the index -> key of its string.
 EChat.stateWord = (letter) => ({ v: "value", f: "failed", m: "missing", n: "notApplicable", ".": "notYet" })[letter];
 EChat.stateName = (state) => EChat.t(state === "not applicable" ? "notApplicable" : state);
-// Task titles exist in both languages; cue labels are not translated.
+// Task titles, names of cues and words for labels are data, in both languages where they are known.
 EChat.taskTitle = (task) => (task.title[EChat.tongue] || task.title.en || task.name);
+EChat.cueName = (cue) => EChat.board.cues[cue]?.names[EChat.tongue] || cue;
+EChat.labelName = (cue, label) => EChat.board.cues[cue]?.words[EChat.tongue]?.[label] || label;

@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.leaderboard.rank_text import rank_text
+from echat_eval.report.human import human_means
+from echat_eval.report.page import PageFront
+from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
 from tests.support.present import present
-from tests.support.report_runs import make_page
+from tests.support.report_runs import make_page, rated
 from tests.support.scripted_world import HOSTILE, make_run, make_task, scripted_system
 
 INHERITED = ["constructor", "toString", "__proto__", "plain"]
@@ -99,8 +105,6 @@ def names(page: Any) -> list[str]:
 
 
 def test_leaderboard_numbers_match_build_leaderboard(tab: Tab, usual_run: RunFolder) -> None:
-    from echat_eval.leaderboard.build import build_leaderboard
-
     board = build_leaderboard([usual_run])
     page = tab.open()
     for system in board.roles:
@@ -114,6 +118,86 @@ def test_leaderboard_numbers_match_build_leaderboard(tab: Tab, usual_run: RunFol
                 low, high = cell.locator(".range").inner_text().replace("−", "-").split(" … ")
                 assert (float(low), float(high)) == pytest.approx((estimate.low, estimate.high), abs=0.05)
     assert page.locator("tbody.frame tr[data-system]").count() == 2
+
+
+def test_ranks_are_those_of_the_terminal(browser: Any, hostile_page: Path, hostile_run: RunFolder) -> None:
+    board = build_leaderboard([hostile_run])
+    opened = Tab(browser, hostile_page)
+    page = opened.open()
+    shown = {
+        row.get_attribute("data-system"): row.locator(".rank").inner_text()
+        for row in page.locator("tr[data-system]").all()
+    }
+    assert shown == {system: rank_text(board, system) for system in board.roles}
+    assert any("to" in rank for rank in shown.values())
+    opened.close()
+
+
+def test_two_metrics_stand_side_by_side_and_against_each_other(tab: Tab, usual_run: RunFolder) -> None:
+    board = build_leaderboard([usual_run])
+    page = tab.open()
+    assert page.locator(".scatter").count() == 0
+    page.select_option("#second", "judge_r0")
+    cell = page.locator('tr[data-system="careful"] td[data-task="age"]')
+    for metric in ("cue_contrast", "judge_r0"):
+        shown = cell.locator(f'[data-metric="{metric}"] .value').inner_text().replace("−", "-")
+        estimate = present(board.summaries["careful", "age", metric].estimate)
+        assert float(shown) == pytest.approx(estimate.value, abs=0.05)
+    centres = page.locator(".scatter .mark").evaluate_all(
+        "marks => marks.map(m => [m.dataset.system, +m.querySelector('circle').getAttribute('cx'),"
+        " -m.querySelector('circle').getAttribute('cy')])"
+    )
+    means = {
+        system: [
+            present(board.summaries[system, "all", m].estimate).value for m in ("cue_contrast", "judge_r0")
+        ]
+        for system in board.roles
+    }
+    assert {name for name, *_ in centres} == set(means)
+    for axis in (0, 1):
+        drawn = np.array([point[1 + axis] for point in centres])
+        stated = np.array([means[point[0]][axis] for point in centres])
+        assert np.corrcoef(drawn, stated)[0, 1] == pytest.approx(1, abs=1e-9)
+    page.locator("#nav a").nth(1).click()
+    page.goto(page.url.split("#")[0] + "#/samples?metric=cue_contrast&second=judge_r0&system=careful")
+    assert page.locator(".row").first.locator(".standing .one").count() == 2
+
+
+def test_people_stand_beside_the_judge(browser: Any, usual_run: RunFolder, tmp_path: Path) -> None:
+    front = PageFront(title="Heard", authors="Ada and Ben")
+    ratings = rated(usual_run, tmp_path / "ratings.csv")
+    opened = Tab(browser, make_page([usual_run], tmp_path / "out", ratings=ratings, front=front))
+    page = opened.open()
+    assert (page.title(), page.locator("h1").inner_text()) == ("Heard", "Heard")
+    assert page.locator(".authors").inner_text() == "Ada and Ben"
+    assert page.locator("#second").input_value() == "people ratings"
+    means, _ = human_means(ratings, merge_runs([usual_run]))
+    for (system, task), mean in means.items():
+        cell = page.locator(
+            f'tr[data-system="{system}"] td[data-task="{task}"] [data-metric="people ratings"]'
+        )
+        assert float(cell.locator(".value").inner_text()) == pytest.approx(mean.estimate.value, abs=0.05)
+    page = opened.open("#/samples/emotion/g1-sad?system=careful")
+    page.wait_for_selector(".card")
+    assert page.title() == "Samples – Heard"
+    own = page.locator('.card[data-system="careful"]')
+    judge = usual_run.scores()["careful", "emotion", "g1-sad", "judge_r0"]
+    grades = own.locator(".grades > div")
+    assert grades.locator("dd").first.inner_text() == f"{judge.value:.1f}"
+    assert [text.split(" (")[0] for text in grades.locator("dt").all_inner_texts()] == ["Judge r0", "People"]
+    assert "empathy: " in own.locator(".rated").inner_text()
+    assert "2 ratings" in own.locator(".rated").inner_text()
+    opened.close()
+
+
+def test_views_open_on_the_best_systems(tab: Tab, usual_run: RunFolder) -> None:
+    board = build_leaderboard([usual_run])
+    found = {s: board.summaries[s, "all", board.headline.name].estimate for s in board.roles}
+    best = sorted((s for s in found if board.roles[s] == "system"), key=lambda s: -present(found[s]).value)
+    page = tab.open("#/samples")
+    assert page.locator("select[name=system]").input_value() == best[0]
+    page = tab.open("#/compare")
+    assert [page.locator(f"select[name={side}]").input_value() for side in "ab"] == best[:2]
 
 
 def test_sorting_by_a_column_and_by_name(tab: Tab) -> None:
@@ -335,10 +419,19 @@ def test_names_that_every_object_inherits_are_ordinary_names(
 
 def test_no_view_is_wider_than_a_phone_with_long_names(browser: Any, hostile_page: Path) -> None:
     tab = Tab(browser, hostile_page, viewport={"width": 360, "height": 740})
-    for route in ("#/", "#/samples", "#/samples/emotion/g0-anger", "#/compare", "#/compare/emotion/g0-anger"):
+    for route in (
+        "#/",
+        "#/?second=judge_r0",
+        "#/samples",
+        "#/samples/emotion/g0-anger",
+        "#/compare",
+        "#/compare/emotion/g0-anger",
+    ):
         page = tab.open(route)
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, route
+        tables = page.locator(".scroll").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+        assert all(over <= 0 for over in tables), (route, tables)
     tab.close()
 
 
@@ -366,22 +459,27 @@ def test_the_policy_refuses_a_request_to_the_network(browser: Any, usual_page: P
     tab.context.close()
 
 
+#: Schemes, widths and languages, each with each of the others' values.
+LOOKS = [("light", 1280, "en-GB"), ("dark", 1280, "zh-CN"), ("light", 420, "zh-CN"), ("dark", 420, "en-GB")]
+
+
 @pytest.mark.skipif(AXE is None, reason="no axe-core (npm install axe-core, or ECHAT_AXE=.../axe.min.js)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(browser: Any, usual_page: Path, scheme: str) -> None:
-    tab = Tab(browser, usual_page, color_scheme=scheme, bypass_csp=True)
+@pytest.mark.parametrize(("scheme", "width", "locale"), LOOKS)
+def test_axe_finds_nothing(browser: Any, usual_page: Path, scheme: str, width: int, locale: str) -> None:
+    viewport = {"width": width, "height": 800}
+    tab = Tab(browser, usual_page, color_scheme=scheme, bypass_csp=True, viewport=viewport, locale=locale)
     for route in (
-        "#/",
+        "#/?second=judge_r0",
         "#/samples/emotion/g1-sad",
         "#/compare/emotion/g0-sad?a=careful&b=average",
         "#/samples?state=f",
     ):
         page = tab.open(route)
-        page.wait_for_timeout(200)
+        page.wait_for_selector(".card, .row, table, .notice", state="attached", timeout=5000)
         page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
         page.add_script_tag(content=Path(str(AXE)).read_text(encoding="utf-8"))
         found = page.evaluate(
             "axe.run(document, {preload: false}).then(r => r.violations.map(v => [v.impact, v.id, v.nodes.length, v.nodes[0].html]))"
         )
-        assert [v for v in found if v[0] in {"serious", "critical"}] == [], route
+        assert found == [], route
     tab.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from echat_eval.report.runs import merge_runs
 from echat_eval.scorers.listening_result import ListeningResult, ListeningShare, write_result
 from echat_eval.testing import ScriptedChatServer, ScriptedSystem, judge_by_sound
 from echat_eval.testing.servers import audio_of, prompt_of
+from tests.support.report_runs import english
 
 
 def evaluate(tones: Path, out: Path, url: str, **judge: Any) -> ev.Run:
@@ -102,7 +102,7 @@ def test_the_page_and_the_tables_carry_the_note(tones: Path, tmp_path: Path) -> 
     from echat_eval.report.pack import _tables
     from echat_eval.report.page_data import board_data
 
-    assert merged.voice_notes[0] in json.dumps(board_data(merged, [], set())["notes"])
+    assert merged.voice_notes[0] in [*map(english, board_data(merged, [], set())["notes"])]
     assert all(merged.voice_notes[0] in table.notes for table in _tables(merged, [], None, set()))
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from echat_eval.io import jsonl
+from echat_eval.io.ratings import Rating, ratings_csv
 from echat_eval.ports import Silent
 from echat_eval.records import Reply, Request
 from echat_eval.report.outlet import Outlet
-from echat_eval.report.page import write_page
+from echat_eval.report.page import PageFront, write_page
+from echat_eval.report.people import with_people
 from echat_eval.report.runs import merge_runs
 from echat_eval.scorers.cue_contrast import MATCH
 from echat_eval.scorers.understanding import Understanding
@@ -88,11 +90,44 @@ def asked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return evaluated(root / "run", [task, probing(task, "emotion")], system, scorers=[match, Understanding()])
 
 
-def make_page(runs: list[RunFolder], out: Path) -> Path:
+def rated(run: RunFolder, path: Path) -> Path:
+    """Write ratings of a run's replies by two raters, whole grades 1 to 5 that follow the judge's score."""
+    rows = [
+        Rating(
+            rater=rater,
+            system=score.system,
+            task=score.task,
+            sample_id=score.sample_id,
+            dimension="empathy",
+            value=min(5, max(1, round((score.value or 0) / 25) + shift)),
+            low=1,
+            high=5,
+        )
+        for score in run.scores().values()
+        if score.metric == "judge_r0" and score.state == "value" and score.sample_id.startswith(("g0", "g1"))
+        for rater, shift in (("ann", 1), ("ben", 2))
+    ]
+    path.write_text(ratings_csv(rows), encoding="utf-8")
+    return path
+
+
+def make_page(
+    runs: list[RunFolder], out: Path, *, ratings: Path | None = None, front: PageFront | None = None
+) -> Path:
     outlet = Outlet(out, ["page"])
-    write_page(merge_runs(runs), outlet, published=[], progress=Silent())
+    merged = merge_runs(runs)
+    merged = merged if ratings is None else with_people(ratings, merged)
+    write_page(merged, outlet, published=[], progress=Silent(), front=front)
     outlet.close()
     return out / "page"
+
+
+def english(text: Any) -> str:
+    """Return a text of the page's data, which may be a template with values, in English."""
+    if isinstance(text, str):
+        return text
+    found: str = text["say"].format(**{name: english(value) for name, value in text["with"].items()})
+    return found
 
 
 def data_of(page: Path, name: str) -> Any:

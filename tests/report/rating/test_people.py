@@ -30,7 +30,7 @@ from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.validation import read_validation, validations
 from tests.support.present import present
-from tests.support.report_runs import data_of
+from tests.support.report_runs import data_of, english
 
 NO, YES = "Judge r0: validated against people: no", "Judge r0: validated against people: yes"
 
@@ -90,10 +90,11 @@ def test_tables_page_and_provenance_state_the_validation(
         build_report([str(run.path)], out, progress=Silent(), only=["tables", "page"])
         facts = loads((out / "provenance.json").read_bytes())
         tables = out / "tables"
+        people = data_of(out / "page", "board")["people"]
         return (
             (tables / "by-task-judge_r0.md").read_text(encoding="utf-8"),
             (tables / "overview.md").read_text(encoding="utf-8"),
-            data_of(out / "page", "board")["people"],
+            {name: [*map(english, lines)] for name, lines in people.items()},
             facts["validated_against_people"],
         )
 

@@ -1,0 +1,147 @@
+"""A page for a blind review holds nothing that leads to a system, a person, a machine or a path."""
+
+from __future__ import annotations
+
+import getpass
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.errors import SystemFailure, UsageError
+from echat_eval.io.hashing import file_sha256
+from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.ports import Silent
+from echat_eval.records import AudioRef, Reply, Request
+from echat_eval.report.anonymous import disguise_of
+from echat_eval.report.pack import build_report
+from echat_eval.store.run_folder import RunFolder
+from echat_eval.testing import ScriptedSystem
+from tests.support.report_runs import data_of
+from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
+
+#: What must be in no byte of the page, in any case of letters.
+SECRETS = (
+    "zephyr-lab",
+    "zephyr-9b",
+    "stage7",
+    "gpu7.lab.example.edu",
+    "10.11.12.13",
+    "node17:8000",
+    "/home/ada",
+    "ada@lab.example.edu",
+    "ada-lovelace",
+    "labfloor",
+    "our-corpus",
+    "made-in-cambridge",
+    "runs-of-ada",
+    "take-",
+)
+WORDS = (
+    "I am Zephyr-Lab, weights zephyr-9b; see https://gpu7.lab.example.edu/v1?k=1, 10.11.12.13, node17:8000, "
+    "/home/ada/ckpt/stage7.pt or ada@lab.example.edu. It is 12:30, and/or 3/4 of a kind."
+)
+
+
+@pytest.fixture(scope="module")
+def secret_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run that names its authors wherever a run can: settings, texts, reasons, ids, audio, paths."""
+    root = tmp_path_factory.mktemp("runs-of-ada")
+    task = make_task(root / "tasks", "emotion", 4)
+    samples = [
+        replace(s, id=f"take-{s.id}", speaker="ada-lovelace", audio=_labelled(s.audio)) for s in task.samples
+    ]
+    task = replace(task, samples=tuple(samples), citation="Ada Lovelace, our-corpus")
+
+    def respond(request: Request) -> Reply:
+        if int(request.audio.sha256, 16) % 5 == 0:
+            raise SystemFailure("https://gpu7.lab.example.edu/v1 refused: /home/ada/ckpt/stage7.pt")
+        return Reply(text=WORDS, think=WORDS, perceived={"emotion": "sad"})
+
+    settings = {"model": "lab/zephyr-9b", "args": ["/home/ada/ckpt/stage7.pt"], "voice": "warm"}
+    mine = ScriptedSystem(respond, "Zephyr-Lab", fingerprint="1", settings=settings)
+    floor = scripted_system("labfloor", 0.3, role="floor")
+    canned = scripted_system("canned", 0.0, text="I am here.", role="floor")
+    return make_run(root / "run", [task], [mine, floor, canned], scorers=[marks_scorer(reason=WORDS)])
+
+
+def _labelled(audio: AudioRef) -> AudioRef:
+    """Return a recording whose file states its artist."""
+    note = b"INFOIART" + struct.pack("<I", 18) + b"made-in-cambridge\0"
+    content = audio.path.read_bytes() + b"LIST" + struct.pack("<I", len(note)) + note
+    path = audio.path.with_suffix(".labelled.wav")
+    path.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+    return replace(audio, path=path, sha256=file_sha256(path))
+
+
+def anonymous(run: RunFolder, out: Path, **more: Any) -> Path:
+    build_report(
+        [str(run.path)], out, progress=Silent(), only=["page"], anonymous=True, title="Of Zephyr-Lab", **more
+    )
+    return out / "page"
+
+
+def test_no_file_has_a_name_or_a_place(secret_run: RunFolder, tmp_path: Path) -> None:
+    build_report([str(secret_run.path)], tmp_path / "named", progress=Silent(), only=["page"])
+    page = anonymous(secret_run, tmp_path / "blind")
+    found = {
+        name: [word for word in (*SECRETS, str(tmp_path)) if word.encode() in _everything(folder)]
+        for name, folder in (("named", tmp_path / "named"), ("blind", page.parent))
+    }
+    assert found["blind"] == []
+    assert set(SECRETS) - set(found["named"]) <= {"runs-of-ada"}, "the run itself names them"
+    board = data_of(page, "board")
+    assert [s["name"] for s in board["systems"]] == ["System A", "canned", "Floor A"]
+    assert (board["title"], board["anonymous"]) == ("Of System A", True)
+    sample = data_of(page, "shard-0")[0]
+    assert (data_of(page, "index")["rows"][0][1], sample["speaker"]) == ("s1", "s1")
+    reply = next(
+        d["replies"]["System A"] for d in data_of(page, "shard-0") if "text" in d["replies"]["System A"]
+    )
+    assert reply["text"].endswith("It is 12:30, and/or 3/4 of a kind.")
+    assert reply["text"].startswith("I am System A, weights [withheld]; see [withheld] [withheld], ")
+
+
+def _everything(folder: Path) -> bytes:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return b"".join(str(f.relative_to(folder)).encode() + f.read_bytes() for f in files).lower()
+
+
+def test_numbers_stay(secret_run: RunFolder, tmp_path: Path) -> None:
+    board = build_leaderboard([secret_run])
+    page = data_of(anonymous(secret_run, tmp_path / "out"), "board")
+    names = disguise_of([secret_run]).names
+    for (system, task, metric), summary in board.summaries.items():
+        cell = page["cells"][metric][names.get(system, system)][task]
+        assert cell["value"] == (None if summary.estimate is None else summary.estimate.value)
+
+
+def test_short_and_usual_words_stay_words(usual_run: RunFolder) -> None:
+    hidden = disguise_of([usual_run])
+    assert hidden.names == {"average": "System A", "careful": "System B", "text-only": "System C"}
+    text = f"a reference, canned; {getpass.getuser()}"
+    assert hidden.text(text).startswith("a reference, canned; ")
+    assert hidden.value({"careful": [1, "Careful!", None]}) == {"System B": [1, "System B!", None]}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"only": ["page", "tables"]}, "only the page can be anonymous"),
+        ({"only": ["page"], "authors": "Ada"}, "has no authors"),
+    ],
+)
+def test_other_parts_and_authors_are_refused(
+    usual_run: RunFolder, tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), anonymous=True, **more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_a_named_report_is_refused(usual_run: RunFolder, tmp_path: Path) -> None:
+    build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
+    with pytest.raises(UsageError, match=r"holds .*provenance.json, .*tables .*not anonymous"):
+        anonymous(usual_run, tmp_path / "out")
