@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
-from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.audio import read_mono, resampler
 from echat_eval.io.hashing import fingerprint_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Acoustics:
 
     def fingerprint(self) -> str:
         """Return the hash of the version and the constants."""
-        rule = [self.name, self.version, RESAMPLER, _HOP, _PITCH_FRAME, _RANGE_DB, _SILENCE_DB]
+        rule = [self.name, self.version, resampler(), _HOP, _PITCH_FRAME, _RANGE_DB, _SILENCE_DB]
         rule += [_PAUSE_SECONDS, FLOOR_HZ, CEILING_HZ]
         return fingerprint_of(rule)
 

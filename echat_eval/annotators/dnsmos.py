@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echat_eval.errors import NotApplicable, NotInstalled
-from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.audio import read_mono, resampler
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
 
@@ -85,7 +85,7 @@ class Dnsmos:
             "weights": [unchanged_file_sha256(self._folder() / name) for name in FILES],
             "rule": self.version,
             "onnxruntime": installed_version("onnxruntime"),
-            "resampler": RESAMPLER,
+            "resampler": resampler(),
         }
         return fingerprint_of(parts)
 

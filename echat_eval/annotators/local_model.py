@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.annotators.weights import folder_licence, folder_sha256, model_folder, require_files
 from echat_eval.errors import NotApplicable
-from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.audio import read_mono, resampler
 from echat_eval.io.bundled_models import installed_version
 from echat_eval.io.hashing import fingerprint_of
 
@@ -70,7 +70,7 @@ class LocalModel:
     def fingerprint(self, **more: Any) -> str:
         """Return the hash of weights, configuration, package versions and `more`."""
         versions = {package: installed_version(package) for package in self.packages}
-        parts = {"weights": folder_sha256(self.folder()), "resampler": RESAMPLER, **versions, **more}
+        parts = {"weights": folder_sha256(self.folder()), "resampler": resampler(), **versions, **more}
         return fingerprint_of(parts)
 
     def settings(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
-from echat_eval.io.audio import RESAMPLER, read_mono
+from echat_eval.io.audio import read_mono, resampler
 from echat_eval.io.bundled_models import asset_file, installed_version
 from echat_eval.io.hashing import fingerprint_of, unchanged_file_sha256
 from echat_eval.languages import base_of
@@ -98,7 +98,7 @@ class Whisper:
             "tokenizer": unchanged_file_sha256(folder / "tokenizer.json"),
             "faster-whisper": installed_version("faster-whisper"),
             "ctranslate2": installed_version("ctranslate2"),
-            "resampler": RESAMPLER,
+            "resampler": resampler(),
             "rule": self.version,
             "settings": {k: v for k, v in self.settings().items() if k not in ("model", "threads")},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def carried_out(prepared: Prepared, *, progress: Progress | None) -> Run:
     view.write(run.path)
     if trackers:
         track(run, view, trackers, display)
-    return run
+    return replace(run, written=view)
 
 
 def track(run: Run, view: LeaderboardView, trackers: Sequence[Tracker], display: Progress) -> None:

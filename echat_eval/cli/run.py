@@ -217,7 +217,7 @@ def present_run(run: Run) -> int:
     from echat_eval.cli.table import present
     from echat_eval.leaderboard.view import side_files
 
-    view = run.leaderboard()
+    view = run.written or run.leaderboard()
     beside = [name for name, text in side_files(view.board).items() if text is not None]
     names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *beside]
     files = [path for name in names if (path := run.path / name).is_file()]

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import logging
 import re
 import stat
 import wave
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +32,16 @@ __all__ = [
     "MAX_CHANNELS",
     "MAX_SECONDS",
     "MIN_SECONDS",
-    "RESAMPLER",
     "audio_ref",
     "check_audio",
     "check_content",
     "check_waveform",
     "read_mono",
     "read_noted",
+    "resampler",
     "wav_bytes",
     "write_wav",
 ]
-
-#: Resampling function and version, for manifests: another version can change samples.
-RESAMPLER = f"scipy.signal.resample_poly {importlib.metadata.version('scipy')}"
 
 #: Seconds. Shorter audio is inaudible; longer audio is not a turn of a dialogue.
 MIN_SECONDS, MAX_SECONDS = 0.01, 600.0
@@ -68,6 +65,14 @@ _HEADER_SIZE = re.compile(r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*:\s*(\d
 _UNKNOWN_SIZE = 0x7FFF_0000
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def resampler() -> str:
+    """Return the resampling function and its version: in fingerprints, since another can change samples."""
+    from importlib.metadata import version
+
+    return f"scipy.signal.resample_poly {version('scipy')}"
 
 
 def audio_ref(path: Path) -> AudioRef:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from echat_eval.errors import BadData
@@ -38,13 +39,14 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 def facts_of(value: Any) -> Any:
     """Return a value as plain JSON: records become mappings, audio becomes its hash."""
-    if value is None or isinstance(value, str | int | float):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if isinstance(value, list | tuple):
+    if kind is list or kind is tuple:
         return [inner if type(inner) in _PLAIN else facts_of(inner) for inner in value]
-    if isinstance(value, AudioRef):
+    if kind is AudioRef:
         return value.sha256
-    if (names := _fields_of(type(value))) is not None:
+    if (names := _FIELDS[kind] if kind in _FIELDS else _fields_of(kind)) is not None:
         found = {}
         for name, later in names:
             fact = getattr(value, name)
@@ -53,10 +55,12 @@ def facts_of(value: Any) -> Any:
             elif fact is not None or not later:
                 found[name] = fact
         return found
-    if isinstance(value, Mapping):
+    if kind is dict or kind is MappingProxyType or isinstance(value, Mapping):
         return {
             str(name): inner if type(inner) in _PLAIN else facts_of(inner) for name, inner in value.items()
         }
+    if isinstance(value, list | tuple):
+        return [facts_of(inner) for inner in value]
     return value
 
 

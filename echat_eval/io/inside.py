@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from echat_eval.errors import BadData
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "leads_out"]
+
+
+def leads_out(name: str) -> bool:
+    """Return whether a POSIX path is absolute or has "..".
+
+    >>> [leads_out(name) for name in ("a/b.wav", "/a", "a/../b", "a..b")]
+    [False, True, True, False]
+    """
+    return name.startswith("/") or (".." in name and ".." in name.split("/"))
 
 
 class Folder:
@@ -31,8 +40,7 @@ class Folder:
             BadData: the name is an absolute path, has "..", cannot be a path, or leads through a link out of
                 the folder.
         """
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts:
+        if leads_out(name):
             raise BadData(f"leaves {self._shown}; expected a relative path without '..'")
         path = self.path / name
         try:

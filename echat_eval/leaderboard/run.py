@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from echat_eval.analysis.run_tables import (
@@ -37,11 +37,13 @@ class Run:
         folder: the files.
         name: as in comparisons: a path, or a path and a system.
         spent: cost of the command that returned this run; "" if nothing was billed.
+        written: the leaderboard that this command wrote to the folder; None if it wrote none.
     """
 
     folder: RunFolder
     name: str
     spent: str = ""
+    written: LeaderboardView | None = field(default=None, repr=False, compare=False)
 
     @property
     def path(self) -> Path:

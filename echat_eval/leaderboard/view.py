@@ -80,7 +80,7 @@ class LeaderboardView:
         return pd.DataFrame(table_rows(self.board), columns=list(CSV_COLUMNS))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write leaderboard.md, .csv, .png (with matplotlib) and the tables below; return what was written."""
+        """Write leaderboard.md, .csv, .png (with matplotlib) and the tables below; return the paths."""
         make_folder(folder)
         files = [folder / f"leaderboard.{ending}" for ending in ("md", "csv")]
         write_atomically(files[0], self._repr_markdown_())

@@ -17,7 +17,7 @@ from echat_eval.store.keys import score_keys
 from echat_eval.store.manifest import ScorerFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from echat_eval.concurrency.work_queue import Workflow
     from echat_eval.ports import Scorer
@@ -90,27 +90,28 @@ class ScoringStage:
             self._complete([self._ready[member] for member in self._members.pop(scope)])
 
     def _complete(self, members: list[tuple[Case, str]]) -> None:
-        cases = [case for case, _ in members]
-        pending = self._pending_rows(members)
-        known = [self._known.get((row.system, row.task, row.sample_id, row.metric)) for row in pending]
-        if all(
-            score is not None and score.key == row.key and score.state != "missing"
-            for score, row in zip(known, pending, strict=True)
-        ):
-            for score in known:
-                assert score is not None
-                self._on_result(score, False)
-        else:
-            self.queue.put(ScoringJob(cases=cases, pending=pending))
-
-    def _pending_rows(self, members: Sequence[tuple[Case, str]]) -> list[Score]:
         metrics = self.scorer.metrics
         keys = score_keys(self.scorer.name, self._facts, [metric.name for metric in metrics], members)
-        return [
+        known = [score for case, _ in members for score in self._known_scores(case, keys)]
+        if len(known) == len(members) * len(metrics):
+            for score in known:
+                self._on_result(score, False)
+            return
+        pending = [
             replace(case.score(metric, "missing"), key=keys[case.sample.id, metric.name])
             for case, _ in members
             for metric in metrics
         ]
+        self.queue.put(ScoringJob(cases=[case for case, _ in members], pending=pending))
+
+    def _known_scores(self, case: Case, keys: Mapping[tuple[str, str], str]) -> Iterator[Score]:
+        """Yield the scores of earlier commands that still hold."""
+        response = case.response
+        for metric in self.scorer.metrics:
+            score = self._known.get((response.system, case.sample.task, case.sample.id, metric.name))
+            key = keys[case.sample.id, metric.name]
+            if score is not None and score.key == key and score.state != "missing":
+                yield score
 
     async def _score(self, batch: list[ScoringJob]) -> None:
         for job in batch:

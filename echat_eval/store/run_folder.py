@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,8 @@ class Cached:
     def __init__(self) -> None:
         self.tables: dict[str, _CachedTable] = {}
         self.manifest: tuple[tuple[int, ...] | None, RunManifest] | None = None
+        #: File -> marks of the samples and of the file when each of its rows had a sample.
+        self.with_samples: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = {}
 
 
 class RunFolder:
@@ -169,7 +171,10 @@ class RunFolder:
         """
         stored = [self._adopt(sample) for sample in samples]
         tasks = {sample.task for sample in stored}
-        snapshot = [sample for sample in self.samples() if sample.task not in tasks] + stored
+        before = self.samples()
+        snapshot = [sample for sample in before if sample.task not in tasks] + stored
+        if stored and snapshot == before and not self._cached.tables["samples.jsonl"].replaced:
+            return stored
         jsonl.write_rows(
             self.path / "samples.jsonl",
             (serialize.row_of_sample(sample, self.path) for sample in snapshot),
@@ -187,6 +192,9 @@ class RunFolder:
         Args:
             samples: those of the command.
         """
+        with suppress(BadData):
+            self.every_response()
+            return
         path = self.path / "samples.jsonl"
         kept: list[Sample] = []
         faults = 0
@@ -308,9 +316,11 @@ class RunFolder:
         return dict(self._cached.tables[name].table)
 
     def _mark(self, name: str) -> tuple[int, ...] | None:
-        path = self.path / name
-        stat = path.stat() if path.exists() else None
-        return (stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat is not None else None
+        try:
+            status = os.stat(self.path / name)
+        except FileNotFoundError:
+            return None
+        return status.st_size, status.st_mtime_ns, status.st_ino
 
     def responses(self) -> dict[ResponseId, Response]:
         """Return (system, task, sample id) -> response; of several repeats, see `repeats.worst_responses`.
@@ -322,17 +332,20 @@ class RunFolder:
 
     def every_response(self) -> dict[ResponseId, Response]:
         """Return the responses with all repeats, each under an id of its own; raises as `responses`."""
-        return self._of_samples(self._responses())
+        return self._of_samples("responses.jsonl", self._responses())
 
-    def _of_samples(self, rows: dict[Any, Any]) -> dict[Any, Any]:
-        """Return rows by system, task, sample id and so on; raise BadData if the snapshot lacks a sample."""
+    def _of_samples(self, name: str, rows: dict[Any, Any]) -> dict[Any, Any]:
+        """Return the rows of a file by identity; raise BadData if the snapshot lacks a sample of one."""
+        if self._cached.with_samples.get(name) == (self._mark("samples.jsonl"), self._mark(name)):
+            return rows
         answered = {(ident[1], split_repeat(ident[2])[0]) for ident in rows}
         if lost := answered - set(map(_sample_id, self.samples())):
-            task, name = min(lost)
+            task, sample = min(lost)
             raise BadData(
                 f"{self.path / 'samples.jsonl'}: {len(lost)} samples of other files are not there, such as "
-                f"'{task}/{name}'; {_RESTORES}"
+                f"'{task}/{sample}'; {_RESTORES}"
             )
+        self._cached.with_samples[name] = self._mark("samples.jsonl"), self._mark(name)
         return rows
 
     def _responses(self) -> dict[ResponseId, Response]:
@@ -361,9 +374,10 @@ class RunFolder:
     def every_score(self) -> dict[ScoreId, Score]:
         """Return the scores with all repeats, each under an id of its own; raises as `responses`."""
         return self._of_samples(
+            "scores.jsonl",
             self._table(
                 "scores.jsonl", serialize.score_from, lambda s: (s.system, s.task, s.sample_id, s.metric)
-            )
+            ),
         )
 
     @contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
 from echat_eval.io.hashing import facts_of
+from echat_eval.io.inside import leads_out
 from echat_eval.io.schema import (
     SHA256,
     STRING,
@@ -72,9 +72,9 @@ def _audio_from(row: Mapping[str, Any] | None, root: Path) -> AudioRef | None:
         return None
     # Checked without resolving, because the run folder may be a relative path or a link, and because this is
     # done for every row. A link that leaves the folder has other bytes than its name states, or the same.
-    file = PurePosixPath(row["file"])
-    if file.is_absolute() or ".." in file.parts or "\0" in row["file"]:
-        raise BadData(f"audio path {shorten(row['file'])} leaves the run folder")
+    file = row["file"]
+    if leads_out(file) or "\0" in file:
+        raise BadData(f"audio path {shorten(file)} leaves the run folder")
     return AudioRef(path=root / file, sha256=row["sha256"], seconds=row["seconds"])
 
 

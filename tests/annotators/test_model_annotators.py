@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("config.yaml", "config.json", "model.pt"):
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(local_model, "installed_version", lambda _: "1")
-    monkeypatch.setattr(local_model, "RESAMPLER", "r")
+    monkeypatch.setattr(local_model, "resampler", lambda: "r")
     return tmp_path
 
 

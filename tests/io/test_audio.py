@@ -17,13 +17,13 @@ import soundfile
 from echat_eval.errors import BadData
 from echat_eval.io.audio import (
     MAX_SECONDS,
-    RESAMPLER,
     audio_ref,
     check_audio,
     check_content,
     check_waveform,
     read_mono,
     read_noted,
+    resampler,
     write_wav,
 )
 from echat_eval.records import Waveform
@@ -218,7 +218,7 @@ def test_an_invalid_waveform_is_reported_in_one_line(case: str, tmp_path: Path) 
 def test_resampler_is_named_with_its_version() -> None:
     import scipy
 
-    assert f"scipy.signal.resample_poly {scipy.__version__}" == RESAMPLER
+    assert f"scipy.signal.resample_poly {scipy.__version__}" == resampler()
     assert MAX_SECONDS == 600
 
 
