@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.cli.terminal import console, is_terminal, show
@@ -133,39 +134,61 @@ def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
+@dataclass(slots=True)
+class _Stage:
+    """Rows of one stage: how many to do, done, done when the last line was printed, and since when."""
+
+    rows: int
+    done: int = 0
+    shown: int = 0
+    began: float | None = None
+
+
 class _Counts:
     """Rows to do and done, over all stages."""
 
     def __init__(self) -> None:
         self.total = self.done = 0
         self._began = time.monotonic()
-        self._of_stage: dict[str, list[int]] = {}  # stage -> rows done, rows to do
+        self._stages: dict[str, _Stage] = {}
 
     def add(self, stage: str, rows: int) -> None:
         """Count a stage in."""
-        self._of_stage[stage] = [0, rows]
+        self._stages[stage] = _Stage(rows)
         self.total += rows
 
     def advance(self, count: int, stage: str | None) -> None:
         """Count rows of a stage, by default of the newest."""
-        name = next(reversed(self._of_stage), None) if stage is None else stage
-        if name in self._of_stage:
-            self._of_stage[name][0] += count
+        name = next(reversed(self._stages), None) if stage is None else stage
+        if (at_work := self._stages.get(name or "")) is not None:
+            at_work.began = time.monotonic() if at_work.began is None else at_work.began
+            at_work.done += count
             self.done += count
 
     def line(self, now: float) -> str:
-        """Return how far it is, and the stages at work; "" if nothing is left to do."""
+        """Return how far it is, and the stages that moved since the last line; "" if nothing is left to do.
+
+        Each stage has its own time left: a row of one can take as long as a thousand of another.
+        """
         if self.done >= self.total:
             return ""
-        at_work = [
-            f"{name} {done:,} of {rows:,}" for name, (done, rows) in self._of_stage.items() if done < rows
+        open_stages = {name: stage for name, stage in self._stages.items() if stage.done < stage.rows}
+        moved = {name: stage for name, stage in open_stages.items() if stage.done > stage.shown}
+        texts = [
+            f"{name} {stage.done:,} of {stage.rows:,}{_left(stage, now)}"
+            for name, stage in (moved or open_stages).items()
         ]
-        seconds = now - self._began
-        left = (
-            f", about {_duration(seconds * (self.total - self.done) / self.done)} left" if self.done else ""
-        )
+        for stage in self._stages.values():
+            stage.shown = stage.done
         share = 100 * self.done // self.total
-        return f"{_duration(seconds)}: {share} % of {self.total:,} rows done{left}; {', '.join(at_work)}"
+        return f"{_duration(now - self._began)}: {share} % of {self.total:,} rows done; {', '.join(texts)}"
+
+
+def _left(stage: _Stage, now: float) -> str:
+    """Return the time left at the speed so far; "" before the first row."""
+    if stage.began is None or not stage.done:
+        return ""
+    return f" (about {_duration((now - stage.began) * (stage.rows - stage.done) / stage.done)} left)"
 
 
 def _duration(seconds: float) -> str:
