@@ -91,6 +91,7 @@ class Leaderboard:
         people: metric of a judge -> its agreement with people; None until ratings are imported.
         earlier: system -> replies of live dialogues before their last ones; empty without dialogues.
         order: systems in the order of tables; empty: best first.
+        asking: tasks whose samples ask about the recording (`run --ask`).
     """
 
     metrics: tuple[Metric, ...]
@@ -111,10 +112,19 @@ class Leaderboard:
     people: Mapping[str, JudgeValidation | None] = field(default_factory=dict)
     unproven: Mapping[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
+    asking: frozenset[str] = frozenset()
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
-        """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task."""
-        return self.tasks if metric.name in self.tasks_only else (OVERALL, *self.tasks)
+        """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task.
+
+        A task that asks about recordings has no column of a metric that applies to none of its answers.
+        """
+        tasks = tuple(t for t in self.tasks if t not in self.asking or self._applies(metric, t))
+        return tasks if metric.name in self.tasks_only else (OVERALL, *tasks)
+
+    def _applies(self, metric: Metric, task: str) -> bool:
+        cells = (self.summaries.get((system, task, metric.name)) for system in self.roles)
+        return any(set(cell.counts) - {"not applicable"} for cell in cells if cell is not None)
 
     def share(self, metric: Metric, system: str, column: str) -> Gain | Estimate | None:
         """Return the share of the ceiling in a task, or its average over the tasks; None: not measured."""
@@ -215,6 +225,7 @@ def build_leaderboard(
         earlier=earlier_replies(responses),
         people=_people(runs),
         unproven=unproven,
+        asking=frozenset(sample.task for sample in samples.values() if sample.asks is not None),
     )
 
 
