@@ -123,7 +123,8 @@ class Cascade:
             raise SystemFailure(f"the language model returned no text for {hypothesis!r}")
         return Reply(
             text=text,
-            audio=self._voice.say(text) if self._voice is not None else None,
+            # An answer to a question about the recording is read, not listened to.
+            audio=self._voice.say(text) if self._voice is not None and request.instruction is None else None,
             finish_reason=answer.finish_reason,
             usage=_usage(answer),
         )

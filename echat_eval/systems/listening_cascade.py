@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from echat_eval.records import Request
 
-__all__ = ["BANK", "ListeningCascade", "ReplyBank", "answer"]
+__all__ = ["BANK", "ListeningCascade", "ReplyBank", "label_asked"]
 
 BANK = data_folder("baselines") / "reply-bank.yaml"
 
@@ -83,14 +83,14 @@ class ReplyBank:
         )
 
 
-def answer(question: str, words: str, cues: VoiceCues) -> str:
-    """Return the answer to a probing question of `run --ask`: a label that it lists, else the words.
+def label_asked(question: str, cues: VoiceCues) -> str | None:
+    """Return the label of a voice that a probing question of `run --ask` lists; None: it asks for the words.
 
     A question names its cue by the labels that it lists: "Answer with one of these ...: female, male."
     """
     listed = {label.strip(" .") for label in question.rpartition(":")[2].split(",")}
     labels = (cues.label_of(cue) for cue in ("gender", "age", "event", "emotion"))
-    return next((label for label in labels if label in listed), words)
+    return next((label for label in labels if label in listed), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,14 +132,16 @@ class ListeningCascade:
 
         if not supports(self.languages, request.language):
             raise NotApplicable(f"{self.name} supports {', '.join(self.languages)}, not '{request.language}'")
+        sound, _ = read_mono(request.audio.path, rate=RATE)
+        cues = detect_cues(sound.astype("float64"))
+        if request.instruction is not None and (label := label_asked(request.instruction, cues)) is not None:
+            return Reply(text=label)
         found = self._recogniser.annotate(request.audio, language=request.language)
         words = split_tags(str(found["hypothesis"]))[0].strip()
         if not words:
             raise SystemFailure(f"{self.asr} recognised no words in the query")
-        sound, _ = read_mono(request.audio.path, rate=RATE)
-        cues = detect_cues(sound.astype("float64"))
         if request.instruction is not None:
-            return Reply(text=answer(request.instruction, words, cues))
+            return Reply(text=words)
         text = self._bank.reply(words, cues)
         return Reply(text=text, audio=self._voice.say(text) if self._voice is not None else None)
 
@@ -148,7 +150,7 @@ class ListeningCascade:
         for part in (self._recogniser, self._voice):
             if isinstance(part, Loadable):
                 part.load()
-        self._bank.reply("Hello.", VoiceCues(event=None, manner="neutral"))
+        self._bank.reply("Hello.", VoiceCues())
 
     def close(self) -> None:
         """Free every model."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from echat_eval.systems.voice_cues import RATE, detect_cues
 
@@ -47,13 +48,28 @@ def noise(seconds: float, bursts: int) -> Floats:
     return sound
 
 
+def breathy(sound: Floats, rate: float) -> Floats:
+    """Return a sound whose weak moments, `rate` a second, are noise."""
+    time = np.arange(len(sound)) / RATE
+    weak = np.sin(np.pi * rate * time) ** 2 < 0.5
+    breath = 0.1 * np.random.default_rng(1).standard_normal(len(sound))
+    mixed: Floats = np.where(weak, breath, sound)
+    return mixed
+
+
+def dull(sound: Floats) -> Floats:
+    """Return a sound without its high frequencies."""
+    filtered: Floats = gaussian_filter1d(sound, 3.0) * 3
+    return filtered
+
+
 @pytest.mark.parametrize(
     ("manner", "sound"),
     [
         ("happy", voice(190, 14)),
-        ("surprise", voice(190, 11, rise=9)),
+        ("surprise", voice(190, 13, rise=9)),
         ("sad", voice(140, 2)),
-        ("fear", voice(235, 2)),
+        ("fear", voice(330, 2)),
         ("child", voice(310, 6)),
         ("anger", voice(170, 6.5, tilt=-3)),
         ("neutral", voice(170, 6.5)),
@@ -68,15 +84,18 @@ def test_manners(manner: str, sound: Floats) -> None:
 @pytest.mark.parametrize(
     ("event", "sound"),
     [
-        ("laugh", voice(260, 3, rate=5)[: RATE // 1]),
-        ("cry", voice(320, 3, rate=1.4)[: RATE // 1]),
-        ("scream", voice(560, 2, rate=0.8)[: RATE // 1]),
+        ("laugh", breathy(voice(260, 3, rate=6)[: RATE // 1], 6)),
+        ("cry", breathy(voice(320, 3, rate=1.4)[: RATE // 1], 1.4)),
+        ("scream", voice(300, 18, rate=0.8)[: RATE // 1]),
         ("sigh", noise(0.9, 1)),
-        ("cough", noise(0.7, 2)),
+        ("cough", dull(noise(0.7, 2))),
+        ("sneeze", noise(0.7, 2)),
+        ("throat clearing", dull(noise(0.6, 4))),
+        (None, voice(200, 5)[: RATE // 1]),  # words after a pause
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_sounds_beside_the_words(event: str, sound: Floats, first: bool) -> None:
+def test_sounds_beside_the_words(event: str | None, sound: Floats, first: bool) -> None:
     pause = SILENCE[: RATE // 3]
     parts = [sound, pause, voice(170, 6.5)] if first else [voice(170, 6.5), pause, sound]
     assert detect_cues(np.concatenate([SILENCE, *parts, SILENCE])).event == event
