@@ -6,6 +6,7 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotInstalled
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["E5"]
+__all__ = ["E5", "shared_e5"]
 
 _MODEL = "multilingual-e5-small"
 #: The model has 512 positions, and the engine reads past its table beyond them without a check.
 #: Half of them cover two minutes of speech; time grows quadratically.
 _MAX_TOKENS = 256
+
+
+@cache
+def shared_e5() -> E5:
+    """Return the embedder of this process, so that several scorers embed a text once."""
+    return E5()
 
 
 @dataclass(slots=True)

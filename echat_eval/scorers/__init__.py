@@ -19,6 +19,7 @@ SCORERS: Mapping[str, str] = MappingProxyType(
         "understanding": "echat_eval.scorers.understanding:Understanding",
         "outcome": "echat_eval.scorers.outcome:OutcomeScorer",
         "voice-match": "echat_eval.scorers.voice_match:VoiceMatch",
+        "reference-similarity": "echat_eval.scorers.reference_similarity:ReferenceSimilarity",
         "readability": "echat_eval.scorers.readability:Readability",
     }
 )

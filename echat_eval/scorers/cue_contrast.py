@@ -26,7 +26,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from echat_eval.annotators.sentence_embedding import E5
+from echat_eval.annotators.sentence_embedding import shared_e5
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.records import Metric
 from echat_eval.scorers.contrast import NO_GROUP, SAME_EXPECTED, WORST, choice, match_term, pair_term
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from echat_eval.ports import Case
     from echat_eval.records import Score, State
 
-__all__ = ["CONTRAST", "MATCH", "CueContrast", "Embedder"]
+__all__ = ["CONTRAST", "MATCH", "CueContrast", "Embedder", "reference_fit"]
 
 MATCH = Metric(
     name="match_rate_proxy",
@@ -83,7 +83,7 @@ class Embedder(Protocol):
 class CueContrast:
     """Match rate and cue contrast, from sentence embeddings."""
 
-    embedder: Embedder = field(default_factory=E5)
+    embedder: Embedder = field(default_factory=shared_e5)
     name: str = field(default="cue-contrast", init=False)
     #: 2: a reply without words is failed, and any ASR annotator may supply the words.
     #: 3: the failure rule of `echat_eval.scorers.contrast`.
@@ -143,13 +143,16 @@ class CueContrast:
             i.match = sum(_match(own, other) for own, other in pairs) / len(pairs)
 
     def _fit(self, reply: _Member, sample: _Member) -> float:
-        """Return the mean over references of 100 x max(0, cosine)."""
         assert reply.words is not None
-        reply_vector = self.embedder.embed(reply.words)
-        references = sample.case.sample.references
-        references = tuple(text for text in references if text != reply.words) or references
-        cosines = [float((reply_vector * self.embedder.embed(text)).sum()) for text in references]
-        return 100.0 * sum(max(0.0, cosine) for cosine in cosines) / len(cosines)
+        return reference_fit(self.embedder, reply.words, sample.case.sample.references)
+
+
+def reference_fit(embedder: Embedder, words: str, references: Sequence[str]) -> float:
+    """Return the mean over references of 100 x max(0, cosine); a copy is compared with the others, if any."""
+    vector = embedder.embed(words)
+    references = tuple(text for text in references if text != words) or references
+    cosines = [float((vector * embedder.embed(text)).sum()) for text in references]
+    return 100.0 * sum(max(0.0, cosine) for cosine in cosines) / len(cosines)
 
 
 @dataclass(slots=True)

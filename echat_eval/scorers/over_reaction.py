@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from echat_eval.annotators.sentence_embedding import E5
+from echat_eval.annotators.sentence_embedding import shared_e5
 from echat_eval.io.hashing import fingerprint_of
 from echat_eval.languages import base_of
 from echat_eval.records import Metric
@@ -63,7 +63,7 @@ ANCHORS: Mapping[tuple[str, str], Mapping[str, str]] = {
 class OverReaction:
     """Over-reaction, from sentence embeddings."""
 
-    embedder: Embedder = field(default_factory=E5)
+    embedder: Embedder = field(default_factory=shared_e5)
     name: str = field(default="over-reaction", init=False)
     version: str = field(default="1", init=False)
     metrics: tuple[Metric, ...] = field(default=(METRIC,), init=False)

@@ -22,6 +22,7 @@ from echat_eval.scorers.cue_contrast import CueContrast
 from echat_eval.scorers.outcome import OutcomeScorer
 from echat_eval.scorers.over_reaction import OverReaction
 from echat_eval.scorers.readability import Readability
+from echat_eval.scorers.reference_similarity import ReferenceSimilarity
 from echat_eval.scorers.transcription import TranscriptionConsistency
 from echat_eval.scorers.understanding import Understanding
 from echat_eval.scorers.voice_match import VoiceMatch
@@ -79,6 +80,7 @@ class LetterCounts:
 SHIPPED: dict[str, Any] = {
     "cue-contrast": lambda: CueContrast(embedder=LetterCounts()),
     "over-reaction": lambda: OverReaction(embedder=LetterCounts()),
+    "reference-similarity": lambda: ReferenceSimilarity(embedder=LetterCounts()),
     "transcription": TranscriptionConsistency,
     "understanding": Understanding,
     "outcome": OutcomeScorer,
