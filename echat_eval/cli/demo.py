@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from echat_eval.cli.run import present_run
+from echat_eval.cli.demo_story import SYSTEMS, print_story
+from echat_eval.cli.run import exit_code_of
 from echat_eval.cli.terminal import show
 from echat_eval.errors import NotInstalled
 from echat_eval.io.data_folder import data_folder
 
-__all__ = ["EXPERIMENT", "demo"]
+if TYPE_CHECKING:
+    from echat_eval.gate.decision import Decision
+    from echat_eval.leaderboard.run import Run
+
+__all__ = ["BROKEN", "EXPERIMENT", "POLICY", "demo"]
 
 EXPERIMENT = data_folder("baselines") / "demo.yaml"
+POLICY = data_folder("baselines") / "demo-gate.yaml"
+#: A system of which every request fails.
+BROKEN = "command:false"
 
 
 @click.command(
@@ -28,28 +37,65 @@ EXPERIMENT = data_folder("baselines") / "demo.yaml"
 )
 @click.option("--no-cache", is_flag=True, help="Do not read or write the cache that runs share.")
 def demo(out: Path, no_cache: bool) -> int:
-    """Evaluate seven small systems on the demo split: no key, no GPU, no download."""
+    """Evaluate two small systems on the demo split: no key, no GPU, no download.
+
+    It prints what they hear and act on, and what the gate decides. Beside the run folder it leaves the
+    experiment file, the policy of the gate, a page with audio, and the run of a system that always fails.
+    """
     from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
+    from echat_eval.experiment.tasks import SELECTING
     from echat_eval.io.files import copy_atomically
+    from echat_eval.io.strict_yaml import read_yaml
     from echat_eval.report import build_report
 
+    beside = {
+        name: out.with_name(f"{out.name}{name}") for name in (".yaml", "-gate.yaml", "-broken", "-report")
+    }
+    asked = read_yaml(EXPERIMENT).content
     try:
         with Bar() as bar:
             run = evaluate(EXPERIMENT, out=out, cache=not no_cache, progress=bar)
+            broken = evaluate(
+                {"broken": BROKEN},
+                **{key: asked[key] for key in ("tasks", "annotators", *SELECTING) if key in asked},
+                out=beside["-broken"],
+                tries=1,
+                cache=False,
+                progress=bar,
+            )
+            report = build_report([str(out)], beside["-report"], progress=bar, only=("tables", "page"))
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
-    code = present_run(run)
-    report_folder = out.with_name(f"{out.name}-report")
-    with Bar() as bar:
-        report = build_report([str(out)], report_folder, progress=bar, only=("tables", "page"))
-    show(f"page with audio: {report.paths[-1]}; figures: echat-eval report {out} --out {report_folder}")
-    left = out.with_name(f"{out.name}.yaml")
-    if not left.exists():
-        copy_atomically(EXPERIMENT, left)
-    show(f"experiment file: {left}; add your system and run it: echat-eval run {left}")
-    show(
-        "The demo split is synthetic speech made by a recipe and scored by a proxy metric. "
-        "It shows how the harness works; its numbers rank no system."
-    )
-    return code
+    for source, left in ((EXPERIMENT, beside[".yaml"]), (POLICY, beside["-gate.yaml"])):
+        if not left.exists():
+            copy_atomically(source, left)
+    print_story(run, _decisions(run, broken))
+    show(f"Page with audio: {report.paths[-1]}", "Next:")
+    for command, purpose in _next_commands(out, beside).items():
+        show(f"# {purpose}", command)
+    show("Synthetic speech, scored by proxy metrics: it shows how the harness works, and ranks no system.")
+    return exit_code_of(run)
+
+
+def _decisions(run: Run, broken: Run) -> dict[str, Decision]:
+    """Return what the gate decides on the better system itself, on the other one, and on one that fails."""
+    from echat_eval.api import gate
+
+    listens, reads = (f"{run.path}:{system}" for system in SYSTEMS)
+    candidates: dict[str, str | Run] = {
+        "the same replies": listens,
+        SYSTEMS[1]: reads,
+        "a system that fails": broken,
+    }
+    return {name: gate(candidate, listens, POLICY) for name, candidate in candidates.items()}
+
+
+def _next_commands(out: Path, beside: dict[str, Path]) -> dict[str, str]:
+    """Return command -> what it is for."""
+    listens, reads = (f"{out}:{system}" for system in SYSTEMS)
+    return {
+        f"echat-eval show {out}": "every measure by task, with intervals",
+        f"echat-eval gate {reads} --against {listens} --policy {beside['-gate.yaml']}": "the gate in full",
+        f"echat-eval run {beside['.yaml']}": "the demo as an experiment file: add your system to it first",
+    }

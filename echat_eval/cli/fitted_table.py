@@ -7,6 +7,7 @@ Labels are shortened only where a single column would not fit beside them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from echat_eval.io.display import printable, unique_labels
@@ -131,9 +132,11 @@ def _block(cells: Cells, labels: Sequence[int], columns: Sequence[int], *, first
     for column, size in enumerate(labels):
         table.add_column(Text(cells.titles[column]), width=size, no_wrap=column == cells.name)
     for column in columns:
-        table.add_column(
-            Text(cells.titles[column]), justify="right", width=_width(cells, column), no_wrap=True
-        )
+        size = _width(cells, column)
+        title = cells.titles[column]
+        # A column that does not wrap would cut a title of several words.
+        title = title if len(title) <= size else "\n".join(wrap(title, size))
+        table.add_column(Text(title), justify="right", width=size, no_wrap=True)
     names = unique_labels((row[cells.name] for rows in cells.sections for row in rows), labels[cells.name])
     for rows in cells.sections:
         for row in rows:

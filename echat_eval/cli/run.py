@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.run import Run
     from echat_eval.runner.cost_estimate import ExpectedCost
 
-__all__ = ["present_run", "run", "score"]
+__all__ = ["exit_code_of", "present_run", "run", "score"]
 
 
 #: Values of the options in `run --help`; the others are older spellings of `--set` or rarely needed.
@@ -224,6 +224,11 @@ def present_run(run: Run) -> int:
     present(view, files)
     if not any(path.suffix == ".png" for path in files):
         show("note: no leaderboard.png, which needs matplotlib; pip install matplotlib", err=True)
+    return exit_code_of(run)
+
+
+def exit_code_of(run: Run) -> int:
+    """Print the notes of a run and what is missing; return the exit code."""
     for line in run.notes():
         show(f"note: {line}", err=True)
     if run.spent:

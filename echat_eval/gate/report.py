@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from echat_eval.gate.decision import Decision
     from echat_eval.gate.rules import RuleResult
 
-__all__ = ["step_lines", "to_json", "to_junit", "to_lines", "to_markdown", "to_message"]
+__all__ = ["difference_text", "step_lines", "to_json", "to_junit", "to_lines", "to_markdown", "to_message"]
 
 #: Rules that one line names.
 MOST_RULES = 3
@@ -126,18 +126,22 @@ def step_lines(decision: Decision) -> list[str]:
     ]
 
 
+def difference_text(decision: Decision) -> str:
+    """Return the primary difference with its bounds, or that it cannot be told."""
+    if decision.difference is None:
+        return "cannot tell"
+    return f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
+
+
 def _headline(decision: Decision) -> str:
-    difference = "cannot tell"
-    if decision.difference is not None:
-        difference = f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"
     detectable = "unknown" if decision.detectable is None else f"{decision.detectable:.2g}"
     if decision.pass_if_equal is not None:
         detectable += f" (an equal candidate passes in {share_text(decision.pass_if_equal)} of such runs)"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     holds = f"holds for {decision.scope} only" if decision.scope else ""
     return (
-        f"{decision.primary} {difference} on {decision.counts}{missing}; above 0 is better, margin "
-        f"{decision.margin:g}, smallest detectable difference {detectable}; "
+        f"{decision.primary} {difference_text(decision)} on {decision.counts}{missing}; above 0 is better, "
+        f"margin {decision.margin:g}, smallest detectable difference {detectable}; "
         + "; ".join(
             text
             for text in (holds, decision.failures, decision.readability, decision.tries, decision.baseline)

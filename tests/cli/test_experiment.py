@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ from click.testing import CliRunner
 
 from echat_eval.cli import COMMANDS, HIDDEN, command_line
 from echat_eval.cli.compare_gate import compare_command
-from echat_eval.cli.demo import demo as demo_command
 from echat_eval.cli.run import run as run_command
 from echat_eval.cli.show_runs import show_command
 from echat_eval.errors import EChatError, UsageError
@@ -168,32 +166,6 @@ def test_twelve_commands_are_listed_and_older_names_work() -> None:
     for name in HIDDEN:
         assert f"\n  {name} " not in text
         assert invoke(command_line, name, "--help").exit_code == 0
-
-
-def test_the_demo_file_is_an_experiment() -> None:
-    from echat_eval.cli.demo import EXPERIMENT
-    from echat_eval.experiment import read_experiment
-
-    found = read_experiment(EXPERIMENT)
-    assert {"echo", "canned", "cascade", "reference"} <= set(found.systems)
-    assert not found.overlap
-
-
-def test_the_demo_leaves_its_file_and_keeps_an_edited_one(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = tmp_path / "small.yaml"
-    small.write_text(f"systems: canned\ndata: {tones}\nannotators: []\nscorers: outcome\n")
-    monkeypatch.setattr("echat_eval.cli.demo.EXPERIMENT", small)
-    monkeypatch.setattr("echat_eval.report.build_report", lambda *_, **__: SimpleNamespace(paths=["page"]))
-    left = tmp_path / "demo.yaml"
-    for edit in ("", "# mine\n"):
-        if edit:
-            left.write_text(left.read_text() + edit)
-        done = invoke(demo_command, "--out", tmp_path / "demo")
-        assert done.exception is None, done.exception
-        assert f"experiment file: {left}" in done.output
-        assert left.read_text() == small.read_text() + edit
 
 
 def test_an_empty_or_absent_folder_of_runs_is_one_line(
