@@ -350,7 +350,8 @@ CLI_IMPORTS: dict[str, set[str]] = {
     "check_task": {"annotators", "checks", "task"},
     "check_listens": {"checks", "scorers", "store"},
     "compare_gate": {"gate", "io", "stats"},
-    "demo": {"io", "report"},
+    "demo": {"experiment", "gate", "io", "leaderboard", "report"},
+    "demo_story": {"gate", "io", "leaderboard", "records"},
     "doctor": {"io", "store"},
     "executor": set(),
     "export": {"io", "records", "store", "task"},
@@ -374,7 +375,7 @@ CLI_IMPORTS: dict[str, set[str]] = {
 CLI_MODULES = {
     "clients": {"clients.keys"},
     "concurrency": {"concurrency.memory", "concurrency.own_faults"},
-    "gate": {"gate.report", "gate.baseline_report"},
+    "gate": {"gate.report", "gate.baseline_report", "gate.decision"},
     "runner": {"runner.cost_estimate"},
     "stats": {"stats"},
     "store": {

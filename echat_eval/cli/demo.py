@@ -39,7 +39,7 @@ BROKEN = "command:false"
 def demo(out: Path, no_cache: bool) -> int:
     """Evaluate two small systems on the demo split: no key, no GPU, no download.
 
-    It prints what they hear and act on, and what the gate decides. Beside the run folder it leaves the
+    It prints what they detect and act on, and what the gate decides. Beside the run folder it leaves the
     experiment file, the policy of the gate, a page with audio, and the run of a system that always fails.
     """
     from echat_eval.api import evaluate
@@ -52,13 +52,13 @@ def demo(out: Path, no_cache: bool) -> int:
     beside = {
         name: out.with_name(f"{out.name}{name}") for name in (".yaml", "-gate.yaml", "-broken", "-report")
     }
-    asked = read_yaml(EXPERIMENT).content
+    content = read_yaml(EXPERIMENT).content
     try:
         with Bar() as bar:
             run = evaluate(EXPERIMENT, out=out, cache=not no_cache, progress=bar)
             broken = evaluate(
                 {"broken": BROKEN},
-                **{key: asked[key] for key in ("tasks", "annotators", *SELECTING) if key in asked},
+                **{key: content[key] for key in ("tasks", "annotators", *SELECTING) if key in content},
                 out=beside["-broken"],
                 tries=1,
                 cache=False,

@@ -1,4 +1,4 @@
-"""The screen at the end of `demo`: two replies, what is heard and acted on, the gate, and what to do next.
+"""The screen at the end of `demo`: two replies, what is detected and acted on, the gate, and what to do next.
 
 Every number is that of `show`, `gate` or a manifest; this module only selects and prints.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.run import Run
     from echat_eval.records import Sample
 
-__all__ = ["SYSTEMS", "WIDTH", "gate_line", "gate_table", "heard_cells", "print_story", "quality_cells"]
+__all__ = ["SYSTEMS", "WIDTH", "gate_line", "gate_table", "gap_table_cells", "print_story", "quality_cells"]
 
 #: Characters of a line at most.
 WIDTH = 100
@@ -54,7 +54,7 @@ def print_story(run: Run, decisions: Mapping[str, Decision]) -> None:
     width = min(WIDTH, table_width())
     if (pair := shown_pair(run.folder.samples())) is not None:
         show_table(_replies(run, pair, width))
-    for cells in (heard_cells(board), quality_cells(board)):
+    for cells in (gap_table_cells(board), quality_cells(board)):
         show_table(*fitted(cells, width))
     show_table(gate_table(decisions, width))
     sent = list(run.folder.manifest().destinations)
@@ -107,13 +107,13 @@ def _words(response: object) -> str:
     return response.reply.text or "(no words)"
 
 
-def heard_cells(board: Leaderboard) -> Cells:
+def gap_table_cells(board: Leaderboard) -> Cells:
     """Return what each system names when asked and what its replies act on, by cue: the listening gap."""
     shown = [name for name in (*SYSTEMS, _PARROT) if name in board.roles]
     sections = [[_gap_row(board, gap) for gap in board.gaps if gap.system == name] for name in shown]
     return Cells(
-        "What it hears and acts on, %; a system that ignores the voice: 50",
-        ("system", "cue", "n", "hears", "acts on", "gap"),
+        "What it detects and acts on, %; a system that ignores the voice: 50",
+        ("system", "cue", "n", "detects", "acts on", "gap"),
         [rows for rows in sections if rows],
         labels=2,
     )

@@ -68,10 +68,17 @@ def test_words_choose_the_subject_and_the_voice_the_reply(bank: ReplyBank) -> No
     assert bank.reply("My train is late!", VoiceCues(emotion="sad", age="child")) == trip.replies["sad"]
 
 
+def test_words_about_no_subject_get_a_general_reply(bank: ReplyBank) -> None:
+    assert bank.reply("Blue.", VoiceCues(emotion="sad")) in bank.general["sad"]
+    assert bank.reply("Blue.", VoiceCues()) == bank.subjects[0].replies["neutral"]
+
+
 def test_every_subject_has_a_reply_for_every_manner(bank: ReplyBank) -> None:
     manners = {"neutral", "happy", "sad", "anger", "fear", "surprise", "child", "old"}
     assert all(set(subject.replies) == manners for subject in bank.subjects)
+    assert set(bank.general) == manners - {"neutral"}
     texts = [text for subject in bank.subjects for text in subject.replies.values()]
+    texts += [text for replies in bank.general.values() for text in replies]
     assert len(set(texts)) == len(texts)
 
 
