@@ -318,7 +318,7 @@ class RunFolder:
     def _mark(self, name: str) -> tuple[int, ...] | None:
         try:
             status = os.stat(self.path / name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_size, status.st_mtime_ns, status.st_ino
 
