@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
-#: The contrast group: "The letter from the university came.", happy and sad.
-GROUP = "q79zg4"
+#: Words and speaker of the contrast group, happy and sad.
+WORDS, SPEAKER = "The letter from the university came.", "alpha"
 COLOURS = {"happy": "#b45309", "sad": "#1d4ed8"}
 GREY, INK, PAPER = "#6b7280", "#111827", "#ffffff"
 #: Bars of the longest waveform; characters per line and width of a reply; heights of the two rows.
@@ -79,7 +79,8 @@ def draw(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     mpl.rcParams.update({"svg.hashsalt": "two voices", "svg.fonttype": "path", "font.family": "DejaVu Sans"})
-    voices = [sample for sample in load_task("emotion").samples if sample.contrast_group == GROUP]
+    found = [s for s in load_task("emotion").samples if (s.transcript, s.speaker) == (WORDS, SPEAKER)]
+    voices = sorted(found, key=lambda sample: list(COLOURS).index(sample.cues["emotion"]))
     figure = plt.figure(figsize=(12, 4.4), facecolor=PAPER)
     panel = figure.add_axes((0, 0, 1, 1))
     panel.set(xlim=(0, 12), ylim=(0, 4.4))

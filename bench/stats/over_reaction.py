@@ -35,6 +35,13 @@ VARIED: dict[str, list[str]] = {
         "Let me think about it with you.",
         "Good question. Where shall we start?",
     ],
+    "ja": [
+        "喜んでお手伝いします。",
+        "もちろんです。もう少し教えてください。",
+        "大変な一日でしたね。",
+        "一緒に考えましょう。",
+        "いい質問ですね。どこから始めましょうか。",
+    ],
     "zh": [
         "很乐意帮忙。",
         "好的,先多告诉我一些。",

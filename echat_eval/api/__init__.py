@@ -9,8 +9,8 @@ A notebook and the command line call the same functions. Arguments take names, s
 ...     )
 ...     run.scores()[["sample_id", "metric", "state", "cue_emotion"]].head(2)
   sample_id   metric  state cue_emotion
-0    563r7x   failed  value       happy
-1    563r7x  seconds  value       happy
+0    mvrvf7   failed  value       happy
+1    mvrvf7  seconds  value       happy
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ __all__ = ["SENTENCES", "Canned"]
 SENTENCES: dict[str, str] = {
     "en": "Thank you for telling me. I am here for you, and I would love to hear more about it.",
     "zh": "谢谢你告诉我。我会一直在这里陪着你,也很想听你多说一些。",
+    "ja": "話してくれてありがとうございます。私はここにいますので、よかったらもっと聞かせてください。",
 }
 
 

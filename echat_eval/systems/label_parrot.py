@@ -19,13 +19,27 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelParrot", "WrongLanguage"]
 
-SENTENCES: dict[str, str] = {"en": "You sound {labels}.", "zh": "你听起来是:{labels}。"}
-#: Labels as a Chinese sentence names them.
-CHINESE: dict[str, str] = {
-    "anger": "生气", "disgust": "厌恶", "fear": "害怕", "happy": "开心", "neutral": "平静", "sad": "难过",
-    "surprise": "惊讶", "other": "其他", "child": "小孩", "adult": "成年人", "old": "老人", "female": "女性",
-    "male": "男性", "laugh": "笑声", "cough": "咳嗽", "cry": "哭声", "scream": "尖叫", "sigh": "叹气",
-    "throat clearing": "清嗓子", "sneeze": "喷嚏", "none": "无",
+SENTENCES: dict[str, str] = {
+    "en": "You sound {labels}.",
+    "zh": "你听起来是:{labels}。",
+    "ja": "あなたの声から聞こえるのは{labels}です。",
+}
+#: Labels as Chinese and Japanese sentences name them.
+WORDS: dict[str, dict[str, str]] = {
+    "zh": {
+        "anger": "生气", "disgust": "厌恶", "fear": "害怕", "happy": "开心", "neutral": "平静",
+        "sad": "难过", "surprise": "惊讶", "other": "其他", "child": "小孩", "adult": "成年人",
+        "old": "老人", "female": "女性", "male": "男性", "laugh": "笑声", "cough": "咳嗽",
+        "cry": "哭声", "scream": "尖叫", "sigh": "叹气", "throat clearing": "清嗓子", "sneeze": "喷嚏",
+        "none": "无",
+    },
+    "ja": {
+        "anger": "怒り", "disgust": "嫌悪", "fear": "恐れ", "happy": "喜び", "neutral": "平静",
+        "sad": "悲しみ", "surprise": "驚き", "other": "その他", "child": "子ども", "adult": "大人",
+        "old": "お年寄り", "female": "女性", "male": "男性", "laugh": "笑い声", "cough": "せき",
+        "cry": "泣き声", "scream": "叫び声", "sigh": "ため息", "throat clearing": "せき払い",
+        "sneeze": "くしゃみ", "none": "言葉だけ",
+    },
 }  # fmt: skip
 #: Language of a wrong reply to a query; in English to any other.
 OTHER_LANGUAGE: dict[str, str] = {"en": "zh"}
@@ -34,7 +48,7 @@ OTHER_LANGUAGE: dict[str, str] = {"en": "zh"}
 class LabelParrot:
     """An oracle that replies "You sound {label}.", as text only.
 
-    In other languages than English and Chinese it names the labels alone, in the words that the task's
+    In other languages than those of `SENTENCES` it names the labels alone, in the words that the task's
     definition of the cue has for them.
     """
 
@@ -52,7 +66,7 @@ class LabelParrot:
 
     def fingerprint(self) -> str:
         """Return the version of the rule; the labels are part of the sample."""
-        return "label-parrot-1"
+        return "label-parrot-2"
 
     def settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: there are no settings."""
@@ -83,9 +97,9 @@ def _sentence(sample: Sample, language: str) -> str:
         raise NotApplicable(
             f"no sentence for language '{sample.language}', and its task has no words for the labels"
         )
-    usual = CHINESE if known == "zh" else {}
+    usual = WORDS.get(known, {})
     labels = [words[cue] or usual.get(label, label) for cue, label in sorted(sample.cues.items())]
-    return SENTENCES[known].format(labels=("、" if known == "zh" else ", ").join(labels))
+    return SENTENCES[known].format(labels=(", " if known == "en" else "、").join(labels))
 
 
 def _word(sample: Sample, cue: str, label: str, language: str) -> str | None:

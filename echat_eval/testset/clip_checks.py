@@ -71,7 +71,7 @@ class ClipChecks:
         if self.annotators:
             with TemporaryDirectory() as folder:
                 for member, clip in zip(members, group.clips, strict=True):
-                    samples = (clip / 32768).astype(np.float32)
+                    samples = (clip / 32767).astype(np.float32)  # scaled as by `write_wav`
                     audio = write_wav(Waveform(samples=samples, sample_rate=RATE), Path(folder))
                     values = self._annotated(audio, group.sentence.language)
                     yield from self._transcribed(values, group)

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["LONGEST_EVENT", "ONSET", "Placed", "active_rms", "clip_of", "room_for_speech"]
+__all__ = ["LONGEST_EVENT", "Placed", "active_rms", "clip_of", "room_for_speech"]
 
-#: Range of the onset, seconds.
-ONSET = (0.06, 0.26)
+#: Least silence at either end, and at both together, seconds.
+EDGE, SPARE = 0.06, 0.28
 #: Range of the pause between an event and the words, seconds; `measures` needs one to tell them apart.
 GAP = (0.27, 0.34)
 #: Longest event, seconds.
 LONGEST_EVENT = 1.15
 #: Largest sample.
 _PEAK = 0.98
+#: Below all voices, Hz.
+_LOWEST = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,27 +57,37 @@ def active_rms(sound: Floats) -> float:
 def room_for_speech(form: ClipPlan, event: float) -> float:
     """Return the seconds that are left for the words beside an event of this length; 0: no event."""
     used = event + GAP[1] if event else 0.0
-    return form.seconds - ONSET[1] - used - 0.02
+    return form.seconds - SPARE - used
 
 
 def clip_of(speech: Floats, event: Placed | None, form: ClipPlan, random: np.random.Generator) -> Floats:
     """Return (samples,) of the whole clip.
 
+    The sound begins at a random moment of all the time that it leaves: were one end short, the length of the
+    other would tell how fast the words are.
+
     Raises:
         BadData: it does not fit, or its peak is too high.
     """
+    from scipy.signal import butter, sosfiltfilt
+
     audio = speech / active_rms(speech)
     if event is not None:
         sound = event.sound * (10 ** (event.level_db / 20) / active_rms(event.sound))
         pause = np.zeros(round(random.uniform(*GAP) * RATE))
         audio = np.concatenate([audio, pause, sound] if event.last else [sound, pause, audio])
     total = round(form.seconds * RATE)
-    start = round(random.uniform(*ONSET) * RATE)
-    if start + len(audio) > total:
-        raise BadData(f"{(start + len(audio)) / RATE:.2f} s of sound; expected at most {form.seconds:g} s")
+    spare = form.seconds - len(audio) / RATE - 2 * EDGE
+    if spare < 0:
+        raise BadData(f"{len(audio) / RATE:.2f} s of sound; expected at most {form.seconds - 2 * EDGE:.2f} s")
+    start = round((EDGE + random.uniform(0.0, spare)) * RATE)
     clip = np.zeros(total)
-    clip[start : start + len(audio)] = audio * (10 ** (form.active_db / 20) / active_rms(audio))
+    clip[start : start + len(audio)] = audio
+    # An offset would tell which clips have an event, and raise the level of their silence.
+    clip = np.asarray(sosfiltfilt(butter(2, _LOWEST, "highpass", fs=RATE, output="sos"), clip))
+    clip *= 10 ** (form.active_db / 20) / active_rms(clip)
     clip += random.standard_normal(total) * 10 ** (form.noise_db / 20)
+    clip -= clip.mean()
     if (peak := float(np.abs(clip).max())) > _PEAK:
         raise BadData(f"peak {peak:.2f}; expected at most {_PEAK:g}: lower clip.active_db")
     return clip

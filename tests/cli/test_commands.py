@@ -35,7 +35,7 @@ def exit_of(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *words
 @pytest.mark.parametrize(
     ("kind", "name", "description"),
     [
-        ("tasks", "emotion", "24 samples"),
+        ("tasks", "emotion", "36 samples"),
         ("systems", "canned", "sentence"),
         ("scorers", "cue-contrast", ""),
         ("annotators", "acoustics", ""),

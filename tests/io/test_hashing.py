@@ -108,7 +108,7 @@ def test_persisted_values_are_unchanged() -> None:
     assert load_judge("echat-r1").fingerprint() == (
         "0a1dc071b04c4618ed2371bb7ec1c1606ed9c8c0610193fad3e8097931127cf8"
     )
-    assert load_task("emotion").sha256 == "d4506030d11521930d58d36838990c9bf7cb68e3e74319fcf356468bda23c01e"
+    assert load_task("emotion").sha256 == "c8e259e70d8f7f4a205832e074a228eb40340d79c8953122e6b40254706fa8d1"
     assert fingerprint_of({"b": [1, None, "é"], "a": 0.5}) == (
         hashlib.sha256('{"a":0.5,"b":[1,null,"é"]}'.encode()).hexdigest()
     )

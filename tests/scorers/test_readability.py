@@ -20,6 +20,7 @@ def test_shipped_references_transcripts_and_canned_replies_are_readable() -> Non
         for text in (*sample.references, sample.transcript)  # echo replies with the query
     ]
     texts += [(text, language) for language, text in SENTENCES.items()]
+    texts = [(text, language) for text, language in texts if language in COMMON]
     assert len(texts) > 200
     assert [(t, why) for t, language in texts if (why := unreadable_because(t, language))] == []
 

@@ -1,4 +1,4 @@
-"""Floors that name the labels: every label has a sentence in both languages."""
+"""Floors that name the labels: every label has a sentence in every bundled language."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echat_eval.systems.label_parrot import LabelParrot, WrongLanguage
 from tests.support.cases import case
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", ["en", "zh", "ja"])
 def test_parrots_name_every_label_in_the_language_of_the_query_or_in_the_other_one(language: str) -> None:
     seen = set()
     for cue, labels in LABELS.items():

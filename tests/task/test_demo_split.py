@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
-import sys
 import wave
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,9 +15,13 @@ from scipy.stats import mannwhitneyu
 from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.labels import ALIASES, LABELS
 from echat_eval.records import Sample
+from echat_eval.stats import as_design, units_of
 from echat_eval.task import Task, find_faults, known_tasks, load_task
+from echat_eval.testset.measures import Measures, measure, read_wav, unreadable_cues
+from echat_eval.testset.sentences import read_sentences
 
 ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "examples" / "build-testset" / "demo"
 FIVE = ("emotion", "age", "gender", "event", "multi")
 
 
@@ -37,22 +38,10 @@ def tasks() -> dict[str, Task]:
 
 
 @pytest.fixture(scope="module")
-def measure_module() -> ModuleType:
-    path = ROOT / "tools" / "demo_split" / "measure.py"
-    spec = importlib.util.spec_from_file_location("demo_split_measure", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def measures(tasks: dict[str, Task], measure_module: ModuleType) -> dict[str, object]:
+def measures(tasks: dict[str, Task]) -> dict[str, Measures]:
     """Audio hash -> measures of the clip."""
     samples = [sample for task in tasks.values() for sample in task.samples]
-    return {s.audio.sha256: measure_module.measure(measure_module.read_wav(s.audio.path)) for s in samples}
+    return {s.audio.sha256: measure(read_wav(s.audio.path)) for s in samples}
 
 
 def test_benchmark_tasks_come_first() -> None:
@@ -65,41 +54,70 @@ def test_shipped_task_has_no_fault(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_size_languages_and_references(name: str, tasks: dict[str, Task]) -> None:
+def test_size_languages_speakers_and_references(name: str, tasks: dict[str, Task]) -> None:
     task = tasks[name]
     groups = groups_of(task)
-    assert len(groups) >= 12
-    assert all(len(members) == 2 for members in groups.values())
-    assert sum(len(members) for members in groups.values()) == len(task.samples)
-    assert task.languages == ("en", "zh")
-    assert sum(members[0].language == "zh" for members in groups.values()) >= 3
-    for sample in task.samples:
-        assert len(sample.references) == 1
-        assert (sample.source, sample.speaker) == ("synthetic", None)
+    assert (len(groups), {len(members) for members in groups.values()}) == (18, {2})
+    assert set(task.languages) == {"en", "zh", "ja"}
+    assert sum(members[0].language == "en" for members in groups.values()) >= 9
+    assert len({sample.speaker for sample in task.samples}) == 5
+    # Sentences of several speakers and speakers of several sentences: both can be told apart.
+    assert as_design(list(units_of(task.samples).values())).crossed
     for one, other in groups.values():
-        assert one.references != other.references
         assert one.transcript.encode() == other.transcript.encode()
+        assert one.speaker == other.speaker
+        assert (one.source, other.source) == ("synthetic", "synthetic")
+        assert (one.expect, other.expect) in {(None, None), ("same", "same")}
+        assert (one.references == other.references) is (one.expect == "same")
+    assert sum(members[0].expect == "same" for members in groups.values()) == 2
     assert "never a benchmark" in task.description
     assert (task.folder / "LICENCE").is_file()
+    assert (task.folder / "DATA-CARD.md").is_file()
+
+
+def test_every_language_has_four_voices_and_every_speaker_every_label(tasks: dict[str, Task]) -> None:
+    samples = [sample for task in tasks.values() for sample in task.samples]
+    for language in ("en", "zh", "ja"):
+        assert len({s.speaker for s in samples if s.language == language}) >= 4
+    for task in (tasks["age"], tasks["gender"]):
+        counts = Counter((s.speaker, s.cues[task.cues[0]]) for s in task.samples)
+        labels = {label for _, label in counts}
+        assert {(s, label) for s in {s for s, _ in counts} for label in labels} == set(counts)
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_the_data_are_those_of_the_recipe(name: str, tasks: dict[str, Task]) -> None:
+    written = {
+        (s.language, s.transcript, tuple(sorted(m.cues.items())), m.reply)
+        for s in read_sentences(RECIPE / f"{name}.sentences.yaml")
+        for m in s.members
+    }
+    assert written == {
+        (s.language, s.transcript, tuple(sorted(s.cues.items())), s.references[0])
+        for s in tasks[name].samples
+    }
 
 
 def test_multi_groups_differ_in_two_cues(tasks: dict[str, Task]) -> None:
     for one, other in groups_of(tasks["multi"]).values():
-        assert sum(one.cues[cue] != other.cues[cue] for cue in one.cues) >= 2
+        assert sum(one.cues[cue] != other.cues.get(cue) for cue in one.cues) >= 2
 
 
-def test_no_sentence_is_in_two_groups(tasks: dict[str, Task]) -> None:
-    transcripts = [members[0].transcript for task in tasks.values() for members in groups_of(task).values()]
-    assert len(set(transcripts)) == len(transcripts)
+def test_sentences_and_replies_are_unique(tasks: dict[str, Task]) -> None:
+    """A sentence is in one task; a reply answers one sentence in one voice, or all voices where expected."""
+    sentences: dict[str, set[str]] = defaultdict(set)
+    answers: dict[str, set[object]] = defaultdict(set)
+    for task in tasks.values():
+        for sample in task.samples:
+            sentences[sample.transcript].add(task.name)
+            voice = None if sample.expect else tuple(sorted(sample.cues.items()))
+            answers[sample.references[0]].add((sample.transcript, voice))
+    assert {len(names) for names in sentences.values()} == {1}
+    assert {len(found) for found in answers.values()} == {1}
 
 
-def test_references_are_unique(tasks: dict[str, Task]) -> None:
-    replies = [reply for task in tasks.values() for sample in task.samples for reply in sample.references]
-    assert len(set(replies)) == len(replies)
-
-
-def test_total_audio_size_is_small(tasks: dict[str, Task]) -> None:
-    assert sum(path.stat().st_size for path in (ROOT / "tasks").rglob("*.wav")) <= 16e6
+def test_total_audio_size_is_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "tasks").rglob("*.wav")) <= 25e6
 
 
 def test_every_file_belongs_to_a_sample(tasks: dict[str, Task]) -> None:
@@ -162,8 +180,8 @@ def test_position_in_the_group_does_not_reveal_the_label(name: str, tasks: dict[
         first = min(members, key=lambda sample: LABELS[cue].index(sample.cues[cue]))
         earlier.append(members[0] is first)
         smaller.append(min(members, key=lambda sample: sample.id) is first)
-    assert 3 <= sum(earlier) <= 9
-    assert 3 <= sum(smaller) <= 9
+    assert 5 <= sum(earlier) <= 13
+    assert 5 <= sum(smaller) <= 13
 
 
 def test_all_clips_have_the_same_duration_size_and_header(tasks: dict[str, Task]) -> None:
@@ -199,6 +217,7 @@ def test_clips_are_equally_loud_and_unclipped(tasks: dict[str, Task]) -> None:
 
 @pytest.mark.parametrize("name", FIVE)
 def test_onset_does_not_reveal_the_label(name: str, tasks: dict[str, Task]) -> None:
+    """Slow words leave less silence to begin in, so that a weak trace is allowed."""
     task = tasks[name]
     onsets = []
     for sample in task.samples:
@@ -208,25 +227,27 @@ def test_onset_does_not_reveal_the_label(name: str, tasks: dict[str, Task]) -> N
         if label in LABELS["event"]:
             continue  # the event itself may come first
         p_value = mannwhitneyu(np.array(onsets)[mask], np.array(onsets)[~mask]).pvalue
-        assert p_value > 0.01, (label, p_value)
+        assert p_value > 0.001, (label, p_value)
     assert len(set(onsets)) > len(onsets) * 0.9
 
 
 @pytest.mark.parametrize("name", FIVE)
 def test_labels_are_measurable_in_the_voice(
-    name: str, tasks: dict[str, Task], measures: dict[str, object], measure_module: ModuleType
+    name: str, tasks: dict[str, Task], measures: dict[str, Measures]
 ) -> None:
     faults = {}
-    swapped = 0
     groups = groups_of(tasks[name])
+    unswapped = []
     for one, other in groups.values():
         pair = measures[one.audio.sha256], measures[other.audio.sha256]
-        if found := measure_module.unseen_cues(*pair, one.cues, other.cues):
+        if found := unreadable_cues(*pair, one.cues, other.cues):
             faults[one.transcript] = found
-        swapped += bool(measure_module.unseen_cues(*pair, other.cues, one.cues))
-    assert len(faults) <= 0.05 * len(groups), faults
-    # The control: with the labels of each pair exchanged, no group passes.
-    assert swapped == len(groups)
+        if not unreadable_cues(*pair, other.cues, one.cues):
+            unswapped.append({one.cues.get("event"), other.cues.get("event")})
+    assert faults == {}
+    # The control: with the labels of each pair exchanged, no group passes but those of two sounds, whose kind
+    # a tagger names.
+    assert all(len(sounds - {"none", None}) == 2 for sounds in unswapped), unswapped
 
 
 def test_languages_are_filtered(tasks: dict[str, Task]) -> None:
@@ -235,7 +256,7 @@ def test_languages_are_filtered(tasks: dict[str, Task]) -> None:
     assert chinese.languages == ("zh",)
     # The hash covers the whole content; the languages in use are a setting of the run.
     assert chinese.sha256 == tasks["event"].sha256
-    with pytest.raises(BadData, match="task 'event' has no sample in fr; its languages: en, zh"):
+    with pytest.raises(BadData, match="task 'event' has no sample in fr; its languages: en, ja, zh"):
         load_task("event", languages=["fr"])
     with pytest.raises(UsageError, match="language 'french' is none; expected a BCP 47 tag such as"):
         load_task("event", languages=["french"])
@@ -272,5 +293,5 @@ def test_hash_depends_on_the_content_only(tasks: dict[str, Task], tmp_path: Path
     edited = load_task("age", data=folder).sha256
     assert edited != tasks["age"].sha256
     (folder / "samples.jsonl").write_text("".join(rows))
-    (folder / "task.yaml").write_text(settings.replace("version: 1", "version: 2"))
+    (folder / "task.yaml").write_text(settings.replace("version: 2", "version: 3"))
     assert load_task("age", data=folder).sha256 not in (edited, tasks["age"].sha256)

@@ -36,6 +36,7 @@ voices: {{en: {{use: embedded, speakers: {{ada: female, dov: male}}}}}}
 clip: {{seconds: 3.0}}
 checks: {{measurable: 1}}
 redistributable: true
+seed: 3
 """
 WORDS = ("The blue book is back.", "The small room is free.", "When do you close?", "Someone called for me.")
 
