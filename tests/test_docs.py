@@ -95,6 +95,7 @@ def test_the_site_names_files_that_are_no_page_of_it() -> None:
     assert shown("[`CONTRIBUTING.md`](../CONTRIBUTING.md)") == "`CONTRIBUTING.md`"
     for kept in ("[tasks](tasks.md)", "[nothing](../nowhere.md)"):
         assert shown(kept) == kept
+    assert shown("<!-- file: a.py -->\n```python\n") == '```python title="a.py"\n'
     assert shown("[tasks](../tasks.md)", "reference/cli.md") == "[tasks](../tasks.md)"
 
 

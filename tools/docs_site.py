@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: links to files of the repository that are no page of the site."""
+"""Hooks of the documentation site: links to files outside it, names of files, defaults of options."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+_FILE = re.compile(r"<!-- file: (\S+) -->\n```(\w+)")
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)\s#]+)(?:#[^)]*)?\)")
 
 
 def on_page_markdown(text: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return a page whose links out of docs/ name the file instead; mkdocs calls this for every page."""
+    """Return a page whose links out of docs/ name the file instead, and whose files have their name as title.
+
+    mkdocs calls this for every page.
+    """
     root = Path(config.docs_dir).parent
 
     def named(link: re.Match[str]) -> str:
@@ -26,4 +30,9 @@ def on_page_markdown(text: str, *, page: Page, config: MkDocsConfig, files: File
         shown = link[1].strip("`")
         return f"`{name}`" if shown in (str(name), name.name) else f"{link[1]} (`{name}` in the repository)"
 
-    return _LINK.sub(named, text)
+    return _LINK.sub(named, _FILE.sub(r'```\2 title="\1"', text))
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page without the mark that click has for an option without a default."""
+    return html.replace("<code>Sentinel.UNSET</code>", "")
