@@ -78,8 +78,7 @@ class Cache:
         changed: a row was stored.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as tmp:
-    ...     cache = Cache(Path(tmp))
+    >>> with tempfile.TemporaryDirectory() as tmp, Cache(Path(tmp)) as cache:
     ...     cache.put("verdict", "k", {"grade": 4}, owner="judge")
     ...     (cache.get("verdict", "k", owner="judge"), cache.get("verdict", "other", owner="judge"))
     ({'grade': 4}, None)

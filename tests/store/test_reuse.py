@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,9 @@ def rows_without_times(run: RunFolder) -> list[Any]:
 
 
 @pytest.fixture
-def cache(own_cache: Path) -> Cache:
-    return Cache(own_cache)
+def cache(own_cache: Path) -> Iterator[Cache]:
+    with Cache(own_cache) as cache:
+        yield cache
 
 
 def test_a_second_run_reuses_all_rows(tones: Path, tmp_path: Path, cache: Cache) -> None:
