@@ -158,6 +158,7 @@ def main() -> None:
         if given.case == "again":
             once(data, out, system, scorers)
             system, scorers = made(given)
+        first_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if given.url:
             urllib.request.urlopen(given.url.removesuffix("/v1") + "/reset", timeout=10).close()
         before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -170,6 +171,7 @@ def main() -> None:
             "seconds": seconds,
             "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
             "peak_mb": after.ru_maxrss / 1024,
+            "first_peak_mb": first_peak / 1024,
         }
         if isinstance(system, Waiting):
             found["asking_seconds"] = system.last - system.first

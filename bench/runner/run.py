@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "PYTHONPATH": str(ROOT),
+    "PYTHONDONTWRITEBYTECODE": "",  # as installed: modules are compiled once
     "COLUMNS": "100",
     "ECHAT_EVAL_CACHE": str(Path(tempfile.gettempdir()) / "echat-eval-bench-cache"),
 }
