@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_performance_page_quotes_the_results() -> None:
     from bench.kill.rows import lines_of
     from bench.realtime.run import lines_of as live_lines
+    from bench.report.page import lines_of as page_lines
     from bench.runner.table import summarise, table
     from bench.tables.run import lines_of as table_lines
 
@@ -25,3 +26,4 @@ def test_performance_page_quotes_the_results() -> None:
     assert table_lines(tables) in page
     live = json.loads((ROOT / "bench" / "results" / "realtime.json").read_text())
     assert live_lines(live) in page
+    assert page_lines(json.loads((ROOT / "bench" / "results" / "page.json").read_text())) in page

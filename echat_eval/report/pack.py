@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UnknownName, UsageError
+from echat_eval.io.unfinished import JOURNAL
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
 from echat_eval.report.cells import Table
@@ -94,7 +95,7 @@ def build_report(
         UsageError: an invalid output folder, run, system or part.
     """
     if anonymous:
-        _require_page_alone(only, out, authors)
+        _require_page_alone(only, out, {"authors": bool(authors), "published": with_published})
     choice = choice or TableChoice()
     folders = [open_run(name) for name in runs]
     lead = headline or choice.leading
@@ -144,19 +145,17 @@ def build_report(
     return ReportFiles(paths=tuple(paths), notes=tuple(notes))
 
 
-def _require_page_alone(only: Sequence[str], out: Path, authors: str) -> None:
-    """Refuse to put an anonymous page beside anything that names systems or people."""
+def _require_page_alone(only: Sequence[str], out: Path, naming: Mapping[str, bool]) -> None:
+    """Refuse an anonymous page with, or beside, anything that names systems or people."""
     if list(only) != ["page"]:
         raise UsageError(
             f"--anonymous with --only {','.join(only)}: tables, figures and provenance name systems and "
             "models; only the page can be anonymous: give --only page"
         )
-    if authors:
-        raise UsageError(
-            "--authors with --anonymous: an anonymous page has no authors; leave one of them out"
-        )
+    for option in (option for option, given in naming.items() if given):
+        raise UsageError(f"--{option} with --anonymous: it names systems or people; leave one of them out")
     others = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    if others := [name for name in others if name not in ("page", CONTENTS)]:
+    if others := [name for name in others if name not in ("page", CONTENTS, JOURNAL)]:
         raise UsageError(
             f"{out}: holds {', '.join(others)} of a report that is not anonymous; choose another --out"
         )

@@ -41,6 +41,7 @@ EChat.phrases = EChat.bare({
 // Titles of metrics; a judge's have its name in them.
 EChat.titles = [
   [/^Match rate \(proxy\)$/, "匹配率(替代)"], [/^Cue contrast \(proxy\)$/, "线索对比(替代)"], [/^Over-reaction \(proxy\)$/, "过度反应(替代)"],
+  [/^Similarity to references \(proxy\)$/, "与参考回复的相似度(替代)"],
   [/^Voice match \(experimental\)$/, "声音匹配(试验性)"], [/^Cue contrast$/, "线索对比"], [/^ASR WER$/, "语音识别词错误率"], [/^ASR CER$/, "语音识别字错误率"],
   [/^WAR$/, "加权准确率(WAR)"], [/^UAR$/, "未加权平均召回率(UAR)"], [/^Failed$/, "失败"], [/^Seconds$/, "用时"],
   [/^Reply WER$/, "回复词错误率"], [/^Reply CER$/, "回复字错误率"], [/^Empty reply$/, "空回复"], [/^Unreadable reply$/, "无法辨认的回复"], [/^People$/, "人工评分"],

@@ -16,10 +16,12 @@ from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request
 from echat_eval.report.anonymous import disguise_of
+from echat_eval.report.human import human_means
 from echat_eval.report.pack import build_report
+from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedSystem
-from tests.support.report_runs import data_of
+from tests.support.report_runs import data_of, rated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
 
 #: What must be in no byte of the page, in any case of letters.
@@ -97,6 +99,13 @@ def test_no_file_has_a_name_or_a_place(secret_run: RunFolder, tmp_path: Path) ->
     assert (board["title"], board["anonymous"]) == ("Of System A", True)
     sample = data_of(page, "shard-0")[0]
     assert (data_of(page, "index")["rows"][0][1], sample["speaker"]) == ("s1", "s1")
+    rows = [
+        row for d in data_of(page, "shard-0") for reply in d["replies"].values() for row in reply["scores"]
+    ]
+    assert {(row["key"], row["reason"]) for row in rows} == {("", None)}
+    judged = [row["evidence"] for row in rows if "prompt_sha256" in row["evidence"]]
+    assert judged
+    assert not any(e[name] for e in judged for name in ("servers", "verdicts", "prompt_sha256"))
     reply = next(
         d["replies"]["System A"] for d in data_of(page, "shard-0") if "text" in d["replies"]["System A"]
     )
@@ -118,6 +127,16 @@ def test_numbers_stay(secret_run: RunFolder, tmp_path: Path) -> None:
         assert cell["value"] == (None if summary.estimate is None else summary.estimate.value)
 
 
+def test_people_rate_systems_under_their_letters(usual_run: RunFolder, tmp_path: Path) -> None:
+    ratings = rated(usual_run, tmp_path / "ratings.csv")
+    means, _ = human_means(ratings, merge_runs([usual_run]))
+    page = data_of(anonymous(usual_run, tmp_path / "out", ratings=ratings), "board")
+    cells, names = page["cells"]["people ratings"], disguise_of([usual_run]).names
+    assert means
+    for (system, task), mean in means.items():
+        assert cells[names.get(system, system)][task]["value"] == mean.estimate.value
+
+
 def test_short_and_usual_words_stay_words(usual_run: RunFolder) -> None:
     hidden = disguise_of([usual_run])
     assert hidden.names == {"average": "System A", "careful": "System B", "text-only": "System C"}
@@ -130,7 +149,8 @@ def test_short_and_usual_words_stay_words(usual_run: RunFolder) -> None:
     ("more", "message"),
     [
         ({"only": ["page", "tables"]}, "only the page can be anonymous"),
-        ({"only": ["page"], "authors": "Ada"}, "has no authors"),
+        ({"only": ["page"], "authors": "Ada"}, "--authors with --anonymous: it names systems or people"),
+        ({"only": ["page"], "with_published": True}, "--published with --anonymous: it names systems"),
     ],
 )
 def test_other_parts_and_authors_are_refused(
