@@ -150,7 +150,7 @@
 
   function turns(list, language) {
     if (!list.length) return null;
-    return h("details", { open: "" }, h("summary", {}, t("history")), list.map((turn) => h("div", { class: "turn" },
+    return h("details", { open: "" }, h("summary", {}, t("history")), list.map((turn) => h("div", { class: `turn ${turn.role}` },
       h("b", {}, t(turn.role)), turn.text ? prose(turn.text, language) : null, EChat.player(turn.audio, t(turn.role)), timing(turn))));
   }
 
