@@ -36,7 +36,7 @@ class BrightnessListener:
 
     name = "listener"
 
-    def __init__(self, threshold: float = 5400.0) -> None:
+    def __init__(self, threshold: float = 5000.0) -> None:
         self.threshold = threshold
 
     def respond(self, request: ev.Request) -> ev.Reply:
@@ -58,13 +58,15 @@ class BrightnessListener:
 # %% [markdown]
 # ## Evaluate
 #
-# Systems are objects, names or specs. The same call again makes only what is missing.
+# Systems are objects, names or specs. The listener speaks English only. The same call again makes only
+# what is missing.
 
 # %%
 folder = TemporaryDirectory()
 out = Path(sys.argv[1]) if len(sys.argv) == 2 else Path(folder.name) / "run"
 systems = [BrightnessListener(), "canned", "repeats=echo"]
-run = ev.evaluate(systems, tasks="emotion", limit=8, annotators="acoustics", out=out)
+english = {"name": "emotion", "languages": ["en"], "limit": 8}
+run = ev.evaluate(systems, tasks=english, annotators="acoustics", out=out)
 print(run.systems, dict(run.states))
 
 # %% [markdown]
