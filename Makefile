@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 .PHONY: help demo test coverage docs lint clean format types tests test-gpu
 help:
-	@echo "make demo   evaluate seven small systems end to end (downloads about 0.5 GB once; no key, GPU or hub)"
+	@echo "make demo   evaluate two small systems, floors and a ceiling end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy and all tests (downloads packages once, more with a CUDA build of torch; no network at test time)"
 	@echo "make coverage  the same with the line coverage of every package, as CI runs it"
 	@echo "make docs   build the documentation site in build/site (downloads 0.2 GB once)"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from echat_eval.leaderboard.run import Run
     from echat_eval.records import Sample
 
-__all__ = ["SYSTEMS", "WIDTH", "gate_line", "gate_table", "gap_table_cells", "print_story", "quality_cells"]
+__all__ = ["SYSTEMS", "WIDTH", "gap_table_cells", "gate_line", "gate_table", "print_story", "quality_cells"]
 
 #: Characters of a line at most.
 WIDTH = 100

@@ -18,7 +18,15 @@ from echat_eval.stats import Estimate, as_design, cluster_mean
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["CONTROLS", "Control", "ControlQuestion", "control_lines", "run_controls", "subsample"]
+__all__ = [
+    "CONTROLS",
+    "Control",
+    "ControlQuestion",
+    "control_lines",
+    "run_controls",
+    "smallest_cluster",
+    "subsample",
+]
 
 #: Name of the control in stored rows.
 _VOICE_SHUFFLED = "heard shuffled"
@@ -71,6 +79,12 @@ def subsample(questions: Sequence[ControlQuestion], limit: int, seed: int = 0) -
         if len(kept) + len(members) <= limit:
             kept += members
     return kept
+
+
+def smallest_cluster(questions: Sequence[ControlQuestion]) -> int:
+    """Return the number of questions of the smallest cluster, the least that `subsample` can return."""
+    codes = as_design([q.cluster for q in questions]).factors[0].tolist()
+    return min(codes.count(code) for code in set(codes))
 
 
 def run_controls(

@@ -9,7 +9,14 @@ from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageEr
 from echat_eval.io.hashing import digest, facts_of
 from echat_eval.io.jsonl import write_rows
 from echat_eval.io.schema import STRING, Rule, Schema, number, one_of, read_schema_rows, whole
-from echat_eval.scorers.controls import Control, ControlQuestion, control_lines, run_controls, subsample
+from echat_eval.scorers.controls import (
+    Control,
+    ControlQuestion,
+    control_lines,
+    run_controls,
+    smallest_cluster,
+    subsample,
+)
 from echat_eval.scorers.judged import Judged, question_of
 from echat_eval.stats import Estimate
 from echat_eval.stats.factors import units_of
@@ -37,9 +44,11 @@ def run_and_store_controls(folder: RunFolder, scorers: Sequence[Scorer], limit: 
     judges = [scorer for scorer in scorers if isinstance(scorer, Judged)]
     if not judges:
         raise UsageError("--controls without --judge; name the model to test with --judge MODEL")
-    questions = subsample(questions_of(folder), limit)
+    possible = questions_of(folder)
+    questions = subsample(possible, limit)
     if not questions:
-        raise UsageError(f"--controls {limit} is smaller than the first cluster of samples; give more")
+        least = f"; give {smallest_cluster(possible)} or more" if possible else ", or no reply was judged"
+        raise UsageError(f"--controls {limit} is smaller than every cluster of replies{least}")
     for judged in judges:
         controls = run_controls(judged.judge_client, questions, at_once=judged.calls_at_once)
         judged.close()

@@ -86,8 +86,8 @@ def test_the_story_has_the_numbers_of_show_and_gate_and_its_commands_work(
     board = api.load_run("runs/demo").leaderboard().board
     for gap in board.gaps:
         if gap.system in (*SYSTEMS, "label-parrot"):
-            name, cue, _, n, asked, _, points, _ = gap_cells(gap, board.roles[gap.system])
-            assert f"{name} {cue} {n} {asked} " in text
+            name, cue, _, n, named, _, points, _ = gap_cells(gap, board.roles[gap.system])
+            assert f"{name} {cue} {n} {named} " in text
             assert points in text
     for metric in (metric for metric in board.metrics if metric.name in QUALITY):
         for system in board.roles:

@@ -33,7 +33,7 @@ def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleTyp
     # Two commands of the suite may run at once, so the port is a free one here.
     with example.ScriptedChatServer(example.grade) as server:
         experiment = tmp_path / "experiment.yaml"
-        text = text.replace("controls: 20", "controls: 2")
+        text = text.replace("controls: 400", "controls: 40")
         experiment.write_text(
             text.replace(f"http://127.0.0.1:{example.PORT}/v1", server.url), encoding="utf-8"
         )

@@ -10,7 +10,7 @@ import pytest
 from echat_eval.checks.scripted_judge import scripted_client
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import JudgeClient, Question, VoiceEmotion, load_judge
-from echat_eval.scorers.controls import ControlQuestion, control_lines, run_controls, subsample
+from echat_eval.scorers.controls import ControlQuestion, control_lines, run_controls, smallest_cluster, subsample
 from echat_eval.testing import ScriptedChatClient
 
 JUDGE = load_judge("echat-r1")
@@ -106,3 +106,5 @@ def test_subsample_has_whole_clusters_and_depends_on_the_seed_alone() -> None:
     assert all(sum(a.cluster == k.cluster for k in kept) == 2 for a in kept)
     assert subsample(questions(40), 10, seed=1) == kept
     assert subsample(questions(40), 10, seed=2) != kept
+    assert smallest_cluster(questions(7)) == 1
+    assert subsample(questions(40), smallest_cluster(questions(40)))
