@@ -10,7 +10,13 @@ import pytest
 from echat_eval.checks.scripted_judge import scripted_client
 from echat_eval.errors import BadData, Unavailable
 from echat_eval.judge import JudgeClient, Question, VoiceEmotion, load_judge
-from echat_eval.scorers.controls import ControlQuestion, control_lines, run_controls, smallest_cluster, subsample
+from echat_eval.scorers.controls import (
+    ControlQuestion,
+    control_lines,
+    run_controls,
+    smallest_cluster,
+    subsample,
+)
 from echat_eval.testing import ScriptedChatClient
 
 JUDGE = load_judge("echat-r1")
