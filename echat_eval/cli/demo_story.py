@@ -112,7 +112,7 @@ def gap_table_cells(board: Leaderboard) -> Cells:
     shown = [name for name in (*SYSTEMS, _PARROT) if name in board.roles]
     sections = [[_gap_row(board, gap) for gap in board.gaps if gap.system == name] for name in shown]
     return Cells(
-        "What it detects and acts on, %; a system that ignores the voice: 50",
+        "What it detects and acts on, %; 50: it ignores the voice",
         ("system", "cue", "n", "detects", "acts on", "gap"),
         [rows for rows in sections if rows],
         labels=2,
@@ -172,14 +172,16 @@ def gate_table(decisions: Mapping[str, Decision], width: int) -> Table:
 
     margin = max(decision.margin for decision in decisions.values())
     table = Table(
-        title=Text(f"The gate against {SYSTEMS[0]}: a drop of the match rate below {margin:g} points passes"),
+        title=Text(f"The gate against {SYSTEMS[0]}: the match rate may drop by {margin:g} points"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         width=width,
     )
     for title in ("candidate", "decision", "difference, points", "because"):
-        table.add_column(title, no_wrap=title == "decision", ratio=1 if title == "because" else None)
+        table.add_column(
+            title, no_wrap=title == "decision", ratio=1 if title == "because" else None, overflow="fold"
+        )
     for name, decision in decisions.items():
         table.add_row(*map(Text, gate_line(name, decision)))
     return table
