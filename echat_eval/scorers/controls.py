@@ -84,7 +84,7 @@ def subsample(questions: Sequence[ControlQuestion], limit: int, seed: int = 0) -
 def smallest_cluster(questions: Sequence[ControlQuestion]) -> int:
     """Return the number of questions of the smallest cluster, the least that `subsample` can return."""
     codes = as_design([q.cluster for q in questions]).factors[0].tolist()
-    return min(codes.count(code) for code in set(codes))
+    return min(int(codes.count(code)) for code in set(codes))
 
 
 def run_controls(

@@ -63,7 +63,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "systems:\n"
         '  listening-cascade: {use: "parts.py:Listens"}\n  cascade: {use: "parts.py:Reads"}\n'
         "  canned: {}\n  label-parrot: {}\n  reference: {}\n"
-        "tasks: [emotion, {name: emotion, ask: emotion}]\nlanguages: en\nlimit: 14\nannotators: []\n"
+        "tasks: [emotion, {name: emotion, ask: emotion}]\nlanguages: en\nlimit: 18\nannotators: []\n"
         "scorers: [defaults, reference-similarity]\nout: runs/mine\n"
     )
     monkeypatch.setattr("echat_eval.cli.demo.EXPERIMENT", path)
@@ -99,7 +99,7 @@ def test_the_story_has_the_numbers_of_show_and_gate_and_its_commands_work(
         assert difference is not None, printed
         assert difference[0] in text
         assert outcome in (None, printed.partition(":")[0])
-    assert "(28 of 28)" in text  # replies that failed
+    assert "(36 of 36)" in text  # replies that failed
     assert "Sent to other machines: nothing." in text
 
     assert (tmp_path / "runs" / "demo.yaml").read_text() == small.read_text()
