@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData
@@ -50,13 +51,14 @@ def read_yaml(path: Path, *, shown: str | None = None) -> YamlFile:
     import yaml
 
     try:
-        _reject_unsafe(text, name)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _strict_loader()(text)
+        loader.shown = name
+        node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise BadData(f"{name}:1: expected a mapping of keys to values")
         lines: dict[str, int] = {}
         _reject_duplicates(node, name, lines)
-        return YamlFile(content=yaml.safe_load(text), lines=lines)
+        return YamlFile(content=loader.construct_document(node), lines=lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadData(f"{name}:{line}: not YAML: {error.problem or error.context}") from error
@@ -80,23 +82,36 @@ def _read_text(path: Path, name: str) -> str:
         raise BadData(f"{name}:{line}: not UTF-8") from error
 
 
-def _reject_unsafe(text: str, name: str) -> None:
-    """Raise BadData for an anchor, an alias, a tag or too much nesting, without constructing any value."""
+@cache
+def _strict_loader() -> Any:
+    """Return PyYAML's safe loader, made strict: what is unsafe is refused before a value is constructed."""
     import yaml
 
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise BadData(f"{name}:{line}: anchors and aliases (&, *) are not allowed; write the value out")
-        if tag := getattr(event, "tag", None):
-            raise BadData(f"{name}:{line}: tags (!{tag.lstrip('!')}) are not allowed")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise BadData(f"{name}:{line}: nested deeper than {MAX_DEPTH} levels")
+    class StrictLoader(yaml.SafeLoader):
+        """Raises BadData for an anchor, an alias, a tag or too much nesting.
+
+        One pass: PyYAML is slow, and the files of a task are read by every command.
+        """
+
+        shown = ""
+        depth = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            place = f"{self.shown}:{event.start_mark.line + 1 if event.start_mark else 1}"
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise BadData(f"{place}: anchors and aliases (&, *) are not allowed; write the value out")
+            if tag := getattr(event, "tag", None):
+                raise BadData(f"{place}: tags (!{tag.lstrip('!')}) are not allowed")
+            nested = isinstance(event, yaml.CollectionStartEvent)
+            self.depth += nested
+            if self.depth > MAX_DEPTH:
+                raise BadData(f"{place}: nested deeper than {MAX_DEPTH} levels")
+            node = super().compose_node(parent, index)
+            self.depth -= nested
+            return node
+
+    return StrictLoader
 
 
 def _reject_duplicates(node: Any, name: str, lines: dict[str, int]) -> None:
