@@ -138,7 +138,11 @@ def _decision(
     source = "the differences of these runs"
     plan = plan_of_differences(rows, first.imputations, policy, tests=len(tests), source=source)
     reasons = [blocker.text for blocker in provenance.blockers]
-    blocking = sorted((rule for rule in rules if blocks(rule)), key=lambda rule: rule.kind != "share")
+    # Of a regression the rules that are broken come before those that nobody can tell.
+    blocking = sorted(
+        (rule for rule in rules if blocks(rule)),
+        key=lambda rule: (outcome == "regress" and rule.state != "broken", rule.kind != "share"),
+    )
     reasons += [f"{r.name}: {r.state}{f' ({r.detail})' if r.detail else ''}" for r in blocking]
     reasons += [
         f"{r.name.partition(':')[0]}: significant drop (adjusted p = {r.p:.2g}), "

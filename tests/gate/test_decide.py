@@ -80,6 +80,10 @@ def test_a_collapsed_secondary_metric_regresses(table: Table) -> None:
     good, bad = table(0, seed=2), table(-12, seed=3, metric="fluency")
     against = pd.concat([table(), table(seed=4, metric="fluency")])
     assert decide(pd.concat([good, bad]), against, policy(metrics=metrics)).outcome == "regress"
+    noisy = decide(pd.concat([table(0, seed=2, noise=25), bad]), against, policy(metrics=metrics))
+    assert noisy.outcome == "regress"
+    assert ": broken" in noisy.reasons[0]
+    assert ": open" in noisy.reasons[-1]
     watched = {"empathy": SCORE, "fluency": {**SCORE, "critical": False}}
     assert decide(pd.concat([good, bad]), against, policy(metrics=watched)).outcome == "pass"
 
