@@ -5,11 +5,11 @@ TEST_VENV := .venv/test
 DOCS_VENV := .venv/docs
 SHELL := /bin/bash
 
-.PHONY: help demo test coverage docs lint clean format types tests test-gpu
+.PHONY: help demo test docs lint clean format types tests test-gpu
 help:
 	@echo "make demo   evaluate two small systems, floors and a ceiling end to end (downloads about 0.5 GB once; no key, GPU or hub)"
 	@echo "make test   ruff, mypy and all tests (downloads packages once, more with a CUDA build of torch; no network at test time)"
-	@echo "make coverage  the same with the line coverage of every package, as CI runs it"
+	@echo "make test COVERAGE=yes   the same, with at least 85 % of the lines of every package run, as in CI"
 	@echo "make docs   build the documentation site in build/site (downloads 0.2 GB once)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make clean  remove the environments"
@@ -61,15 +61,14 @@ types: $(TEST_VENV)/done
 	@$(TEST_VENV)/bin/mypy
 
 # Types are checked beside the tests. Bytecode is kept: workers and child processes import the same modules.
+# COVERAGE=yes, as in CI, costs a fifth of the time: at least 85 % of the lines of every package are run.
 test: format
 	@$(MAKE) --no-print-directory --jobs 2 types tests
-
-# The same, and at least 85 % of the lines of every package are run: CI. Measuring costs a fifth of the time.
-coverage: format
-	@$(MAKE) --no-print-directory --jobs 2 types tests \
-		MEASURE="-m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json"
+ifdef COVERAGE
 	@$(TEST_VENV)/bin/python tools/coverage_by_package.py $(TEST_VENV)/coverage.json --at-least 85
+endif
 
+MEASURE := $(if $(COVERAGE),-m slipcover --source echat_eval --json --out $(TEST_VENV)/coverage.json)
 tests: $(TEST_VENV)/done
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 		$(TEST_VENV)/bin/python $(MEASURE) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu"
