@@ -108,8 +108,9 @@ def export_hub(
     split: str,
     url: str | None,
     headline: str | None,
-) -> None:
+) -> int:
     """Write evaluation results, the data set's tasks and model cards in the forms of the Hugging Face Hub."""
+    from echat_eval.errors import Exit
     from echat_eval.experiment.record import days_of
     from echat_eval.io.unfinished import NewFolder
     from echat_eval.report.export_hub import HubTarget, hub_files
@@ -120,10 +121,14 @@ def export_hub(
     target = HubTarget(dataset=dataset, revision=revision, split=split, date=max(days, default=None), url=url)
     merged = merge_runs([open_run(run) for run in runs], headline=headline)
     files, notes = hub_files(merged, target)
+    for note in notes:
+        show(f"note: {note}", err=True)
+    if not files:
+        show("echat-eval: no result is left to publish; nothing is written", err=True)
+        return Exit.CANNOT_TELL
     with NewFolder(out, "echat-eval export hub") as folder:
         for name, text in files.items():
             folder.write(name, text)
-    for note in notes:
-        show(f"note: {note}", err=True)
     for name in files:
         show(out / name)
+    return Exit.DONE

@@ -67,6 +67,11 @@ class Summary:
     bounds: Bounds | None
     counts: Mapping[str, int]
 
+    @property
+    def all_failed(self) -> bool:
+        """Return whether no reply has a value and some failed: a mean of failures is no evidence."""
+        return bool(self.counts.get("failed")) and not self.counts.get("value")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from echat_eval.stats import Estimate
 
 __all__ = [
+    "ALL_FAILED",
     "MARK",
     "PROXY_NOTE",
     "PROXY_TITLE",
@@ -47,6 +48,8 @@ __all__ = [
     "tasks_only_lines",
 ]
 
+#: A cell without any evidence: its mean is that of failures alone.
+ALL_FAILED = "all failed"
 #: Role -> suffix of a name with that role, in the order of tables.
 MARK = {"system": "", "floor": " (floor)", "ceiling": " (ceiling)"}
 
@@ -61,8 +64,8 @@ def cell_text(summary: Summary | None, metric: Metric) -> str:
     counts = summary.counts
     if summary.estimate is None:
         return "?" if counts.get("missing") else "-"
-    if counts.get("failed") and not counts.get("value"):
-        return "all failed"
+    if summary.all_failed:
+        return ALL_FAILED
     text = estimate_text(summary.estimate, metric.digits)
     if summary.estimate.low is None or summary.estimate.high is None:
         text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"

@@ -16,7 +16,7 @@ from echat_eval import __version__
 from echat_eval.errors import BadData, UsageError
 from echat_eval.io.display import markdown_text, number_text
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import by_role, cell_text, estimate_text, metric_title
+from echat_eval.leaderboard.render import ALL_FAILED, by_role, cell_text, estimate_text, metric_title
 from echat_eval.report.instruments import judge_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ __all__ = ["FRAMEWORK", "HubTarget", "hub_files"]
 FRAMEWORK = "echat-eval"
 #: `owner/name` as the hub accepts it.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+#: An address that a reader of the hub can open.
+_ADDRESS = re.compile(r"https?://\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +55,17 @@ class HubTarget:
     def __post_init__(self) -> None:
         if not _REPOSITORY.fullmatch(self.dataset):
             raise UsageError(f"data set '{self.dataset}': expected OWNER/NAME of a repository on the hub")
+        if self.url is not None and not (_ADDRESS.fullmatch(self.url) and self.url.isprintable()):
+            raise UsageError(f"--url {self.url[:80]!r}: expected an address that begins with https://")
+        for option, name in (("--revision", self.revision), ("--split", self.split)):
+            if name is not None and not (name.isprintable() and len(name.split()) == 1):
+                raise UsageError(f"{option} {name[:80]!r}: expected one word without control characters")
 
 
 def hub_files(runs: MergedRuns, target: HubTarget) -> tuple[dict[str, str], list[str]]:
     """Return names of files and their content, and one note for each result that is left out.
+
+    Without any result there are no files: a list of tasks or a card alone would look like a result.
 
     Args:
         runs: merged runs with scores.
@@ -86,24 +95,28 @@ def hub_files(runs: MergedRuns, target: HubTarget) -> tuple[dict[str, str], list
             }
         )
     }
-    for system in by_role(board, board.headline)["system"]:
+    found = False
+    systems = by_role(board, board.headline)["system"]
+    if not systems:
+        notes.append("no system: floors and ceilings are no results of a model")
+    for system in systems:
         results = list(_results(runs, board, system, target, notes))
         if results:
+            found = True
             files[f"{system}/.eval_results/{FRAMEWORK}.yaml"] = dumped(results)
         files[f"{system}/model-card.md"] = model_card(runs, system, target)
-    return files, notes
+    return files if found else {}, notes
 
 
 def _results(
     runs: MergedRuns, board: Leaderboard, system: str, target: HubTarget, notes: list[str]
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield the headline of each task; a number that missing rows leave open is left out."""
+    """Yield the headline of each task, but no number of failures alone or that missing rows leave open."""
     metric = board.headline
     for task in board.tasks:
         summary = board.summaries.get((system, task, metric.name))
-        if summary is None or summary.estimate is None or summary.counts.get("missing"):
-            reason = "rows are missing" if summary and summary.counts.get("missing") else "not applicable"
-            notes.append(f"{system}, {task}: no result is written: {reason}")
+        if summary is None or summary.estimate is None or summary.counts.get("missing") or summary.all_failed:
+            notes.append(f"{system}, {task}: no result is written: {_why_none(summary)}")
             continue
         dataset = {"id": target.dataset, "task_id": task}
         if target.revision:
@@ -116,6 +129,12 @@ def _results(
             "evaluation_framework": FRAMEWORK,
             "notes": f"{metric_title(metric)}, {_facts(summary, metric.digits)}{_judge(runs, metric.name)}",
         }
+
+
+def _why_none(summary: Summary | None) -> str:
+    if summary is not None and summary.all_failed:
+        return ALL_FAILED
+    return "rows are missing" if summary and summary.counts.get("missing") else "not applicable"
 
 
 def _facts(summary: Summary, digits: int) -> str:

@@ -150,16 +150,53 @@ def test_results_for_the_hub_are_the_numbers_of_the_leaderboard(usual_run: RunFo
     assert not any(name.startswith(("canned", "gold-labels")) for name in files)
     assert "canned" in files["careful/model-card.md"]
     assert notes == []
-    with pytest.raises(UsageError, match="expected OWNER/NAME"):
-        HubTarget(dataset="demo")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dataset": "demo"}, "expected OWNER/NAME"),
+        ({"url": "javascript:alert(1)"}, "expected an address that begins with https://"),
+        ({"url": "https://a.example/\nvalue: 99"}, "expected an address"),
+        ({"url": "https://a.example/\x1b[2J"}, "expected an address"),
+        ({"revision": "abc\nvalue: 99"}, "--revision .*: expected one word"),
+        ({"split": ""}, "--split '': expected one word"),
+    ],
+)
+def test_what_goes_to_the_hub_is_checked(given: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        HubTarget(**{"dataset": "me/demo", **given})
+    assert "\n" not in str(caught.value)
 
 
 def test_a_result_with_missing_rows_is_left_out(tmp_path: Path) -> None:
     task = make_task(tmp_path / "tasks", "emotion", 4)
     run = make_run(tmp_path / "run", [task], [scripted_system("holes", 0.5, breaks="missing")])
     files, notes = hub_files(merge_runs([open_run(str(run.path))]), HubTarget(dataset="me/demo"))
-    assert "holes/.eval_results/echat-eval.yaml" not in files
+    assert files == {}
     assert notes == ["holes, emotion: no result is written: rows are missing"]
+
+
+def test_failures_and_floors_alone_are_no_result(usual_run: RunFolder, tmp_path: Path) -> None:
+    target = HubTarget(dataset="me/demo")
+    failed = tmp_path / "failed"
+    shutil.copytree(usual_run.path, failed)
+    rows = [jsonl.loads(line) for line in (failed / "scores.jsonl").read_bytes().splitlines()]
+    for row in rows:
+        if row["system"] == "careful" and row["task"] == "emotion" and row["state"] == "value":
+            row |= {"state": "failed", "value": None}
+    (failed / "scores.jsonl").write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
+    files, notes = hub_files(merge_runs([open_run(str(failed))], headline="judge_r0"), target)
+    assert notes == ["careful, emotion: no result is written: all failed"]
+    results = yaml.safe_load(files["careful/.eval_results/echat-eval.yaml"])
+    assert [result["dataset"]["task_id"] for result in results] == ["age"]
+
+    words: list[str | Path] = ["export", "hub", f"{usual_run.path}:canned", "--dataset", "me/demo"]
+    done = call_here(*words, "--out", tmp_path / "hub", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "note: no system" in done.stderr
+    assert "nothing is written" in done.stderr
+    assert not (tmp_path / "hub").exists()
 
 
 def test_the_hub_command_writes_every_file(usual_run: RunFolder, tmp_path: Path) -> None:
