@@ -27,6 +27,7 @@ from echat_eval.analysis.run_tables import (
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.io.display import markdown_text
 from echat_eval.records import AudioRef
+from echat_eval.report.licences import may_pass_on, withheld_audio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +86,7 @@ def export_parquet(
         run: a run folder, or one system of it.
         folder: receives the files.
         audio: how recordings are written.
-        with_audio: also queries whose task does not state that they may be passed on.
+        with_audio: also recordings whose task does not state that they may be passed on.
         with_private: also the rows of private tasks.
 
     Raises:
@@ -105,8 +106,9 @@ def export_parquet(
             f"{run.path}: every task of the run is private ({', '.join(manifest.tasks)}); give "
             "--with-private for a copy that stays with people who may have the data"
         )
-    audible = {name for name in kept if with_audio or manifest.tasks[name].redistributable is True}
-    sound = _Sound(run, folder, audio, audible)
+    audible = {name for name in kept if with_audio or may_pass_on(manifest.tasks, name)}
+    withheld = withheld_audio(manifest.tasks, run.samples(), with_audio=with_audio)
+    sound = _Sound(run, folder, audio, withheld)
     rows = {}
     for name, table in _TABLES.items():
         frame = table(run)
@@ -133,8 +135,8 @@ def export_parquet(
 class _Sound:
     """Writes the recordings of samples and replies."""
 
-    def __init__(self, run: RunFolder, folder: NewFolder, mode: AudioMode, audible: set[str]) -> None:
-        self._run, self._folder, self._mode, self._audible = run, folder, mode, audible
+    def __init__(self, run: RunFolder, folder: NewFolder, mode: AudioMode, withheld: frozenset[str]) -> None:
+        self._run, self._folder, self._mode, self._withheld = run, folder, mode, withheld
         self._samples = {(s.task, s.id): s.audio for s in run.samples()}
         self._responses = run.responses()
 
@@ -146,9 +148,7 @@ class _Sound:
         else:
             reply = self._responses[row.system, row.task, row.sample_id].reply
             audio = reply.audio if reply is not None and isinstance(reply.audio, AudioRef) else None
-        # Replies are the systems' own, as on the page.
-        withheld = table == "samples" and row.task not in self._audible
-        if self._mode == "none" or audio is None or withheld:
+        if self._mode == "none" or audio is None or audio.sha256 in self._withheld:
             return None
         self._run.check_audio(audio)
         name = f"audio/{audio.sha256}{audio.path.suffix.lower()}"

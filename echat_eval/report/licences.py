@@ -7,26 +7,41 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import UsageError
+from echat_eval.store.turns import query_audios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from echat_eval.records import Sample
     from echat_eval.report.cells import Table
     from echat_eval.report.runs import MergedRuns
+    from echat_eval.store.manifest import TaskFacts
 
-__all__ = ["may_pass_on", "require_audio", "research_only", "with_licences"]
+__all__ = ["may_pass_on", "require_audio", "research_only", "with_licences", "withheld_audio"]
 
 _RESEARCH = re.compile(r"research|non-?\s?commercial|no commercial|not for commercial|\bNC\b", re.I)
 
 
-def may_pass_on(runs: MergedRuns, task: str) -> bool:
+def may_pass_on(tasks: Mapping[str, TaskFacts], task: str) -> bool:
     """Return whether a task states that its audio may be passed on; not stated counts as no."""
-    return runs.tasks[task].redistributable is True
+    return tasks[task].redistributable is True
+
+
+def withheld_audio(
+    tasks: Mapping[str, TaskFacts], samples: Iterable[Sample], *, with_audio: bool = False
+) -> frozenset[str]:
+    """Return the hashes of recordings that may not be passed on, as a query or as a reply: `echo` replies so.
+
+    Args:
+        with_audio: the receivers may hear all of them.
+    """
+    kept = () if with_audio else (sample for sample in samples if not may_pass_on(tasks, sample.task))
+    return frozenset(audio.sha256 for sample in kept for audio in query_audios(sample))
 
 
 def require_audio(runs: MergedRuns, tasks: Iterable[str], purpose: str) -> None:
     """Raise UsageError unless the audio of all tasks may be passed on."""
-    if kept := [task for task in dict.fromkeys(tasks) if not may_pass_on(runs, task)]:
+    if kept := [task for task in dict.fromkeys(tasks) if not may_pass_on(runs.tasks, task)]:
         raise UsageError(
             f"{purpose} holds recordings, and task '{kept[0]}' does not state that its audio may be passed "
             "on (redistributable: true in task.yaml); give --with-audio if these people may hear it"

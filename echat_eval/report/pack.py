@@ -136,7 +136,9 @@ def build_report(
                 merged = with_people(ratings, merged)
             front = PageFront(title=title, authors=authors, disguise=hidden)
             write_page(merged, outlet, published=shown, progress=progress, with_audio=with_audio, front=front)
-            if not with_audio and (kept := [task for task in merged.tasks if not may_pass_on(merged, task)]):
+            if not with_audio and (
+                kept := [task for task in merged.tasks if not may_pass_on(merged.tasks, task)]
+            ):
                 notes.append(
                     f"the page has no recordings of {', '.join(kept)}: task.yaml does not state "
                     "redistributable: true; --with-audio includes them for people who may hear them"

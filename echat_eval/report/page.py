@@ -17,7 +17,7 @@ from echat_eval.io.audio import check_content, read_mono, wav_bytes
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import sha256_of
 from echat_eval.records import Waveform
-from echat_eval.report.licences import may_pass_on
+from echat_eval.report.licences import may_pass_on, withheld_audio
 from echat_eval.report.page_data import SHARD, board_data, detail_data, index_data
 
 if TYPE_CHECKING:
@@ -78,24 +78,29 @@ class SoundStore:
         outlet: output folder.
         folder: subfolder; "" is the output folder itself.
         bare: store the samples alone, without what a file may state about where it was made.
+        withheld: hashes of sounds that are not published.
     """
 
-    def __init__(self, outlet: Outlet | NewFolder, folder: str, *, bare: bool = False) -> None:
+    def __init__(
+        self,
+        outlet: Outlet | NewFolder,
+        folder: str,
+        *,
+        bare: bool = False,
+        withheld: frozenset[str] = frozenset(),
+    ) -> None:
         self._outlet = outlet
         self._folder = folder
         self._bare = bare
+        self._withheld = withheld
         self._known: dict[str, dict[str, Any]] = {}
 
-    def withheld(self, audio: AudioRef | None) -> dict[str, Any] | None:
-        """Return the facts of a sound that is not published."""
-        if audio is None:
-            return None
-        return {"seconds": round(audio.seconds, 3), "file": None, "outline": "", "withheld": True}
-
     def __call__(self, audio: AudioRef | None) -> dict[str, Any] | None:
-        """Return name, seconds and outline of a stored sound; the name is None if the file is gone."""
+        """Return name, seconds and outline of a stored sound; the name is None if it is withheld or gone."""
         if audio is None:
             return None
+        if audio.sha256 in self._withheld:
+            return {"seconds": round(audio.seconds, 3), "file": None, "outline": "", "withheld": True}
         if audio.sha256 not in self._known:
             self._known[audio.sha256] = self._store(audio)
         return self._known[audio.sha256]
@@ -180,18 +185,15 @@ def write_page(
 
     for path in page_assets("page"):
         outlet.write(f"{folder}/{path.name}", path.read_bytes())
-    audible = {task for task in runs.tasks if with_audio or may_pass_on(runs, task)}
+    audible = {task for task in runs.tasks if with_audio or may_pass_on(runs.tasks, task)}
     head = {"title": front.title, "authors": front.authors, "anonymous": hidden is not None}
     write("board", {**head, **board_data(runs, published, audible)})
     write("index", index_data(runs))
     samples = list(runs.samples.values())
-    sound = SoundStore(outlet, folder, bare=hidden is not None)
+    withheld = withheld_audio(runs.tasks, samples, with_audio=with_audio)
+    sound = SoundStore(outlet, folder, bare=hidden is not None, withheld=withheld)
     progress.stage("page", len(samples), 0)
     for start in range(0, len(samples), SHARD):
         chunk = samples[start : start + SHARD]
-        details = [
-            detail_data(runs, sample, sound, sound if sample.task in audible else sound.withheld)
-            for sample in chunk
-        ]
-        write(f"shard-{start // SHARD}", details)
+        write(f"shard-{start // SHARD}", [detail_data(runs, sample, sound) for sample in chunk])
         progress.advance(len(chunk))

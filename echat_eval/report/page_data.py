@@ -242,23 +242,22 @@ def _letters(rows: Sequence[Score | Response | None]) -> str:
     return "".join("." if row is None else LETTERS[row.state] for row in rows)
 
 
-def detail_data(runs: MergedRuns, sample: Sample, sound: Sound, query: Sound) -> dict[str, Any]:
+def detail_data(runs: MergedRuns, sample: Sample, sound: Sound) -> dict[str, Any]:
     """Return all details of one sample.
 
     Args:
         runs: the merged runs.
         sample: the sample.
-        sound: stores the audio of replies.
-        query: stores or withholds the recordings of the task.
+        sound: stores or withholds audio.
     """
     return {
         "transcript": sample.transcript,
         "speaker": sample.speaker,
         "group": sample.contrast_group,
-        "audio": query(sample.audio),
+        "audio": sound(sample.audio),
         "references": list(sample.references),
         "history": [
-            {"role": t.role, "text": t.text, "audio": query(t.audio)}
+            {"role": t.role, "text": t.text, "audio": sound(t.audio)}
             for t in sample.history or sample.turns or ()
         ],
         "replies": {

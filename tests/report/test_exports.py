@@ -101,6 +101,24 @@ def test_terms_of_the_tasks_are_obeyed(restricted: Callable[..., RunFolder], tmp
     assert all(row["audio"] is not None for row in queries)
 
 
+def test_a_withheld_recording_is_no_reply_either(
+    restricted: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    run = restricted(redistributable=False)
+    queries = {(s.task, s.id): s.audio for s in run.samples()}
+    rows = [jsonl.loads(line) for line in (run.path / "responses.jsonl").read_bytes().splitlines()]
+    echoed = [row for row in rows if row["system"] == "careful" and row["reply"]]
+    for row in echoed:
+        query = queries[row["task"], row["sample_id"]]
+        file = str(query.path.relative_to(run.path))
+        row["reply"]["audio"] = {"file": file, "sha256": query.sha256, "seconds": query.seconds}
+    (run.path / "responses.jsonl").write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
+    exported(RunFolder(run.path), tmp_path / "out", audio="path", with_private=True)
+    replies = pq.read_table(tmp_path / "out" / "responses.parquet").to_pylist()
+    heard = {row["task"] for row in replies if row["system"] == "careful" and row["audio"] is not None}
+    assert heard == {"emotion"}
+
+
 def test_a_run_of_private_tasks_alone_is_refused(usual_run: RunFolder, tmp_path: Path) -> None:
     shutil.copytree(usual_run.path, tmp_path / "run")
     manifest = jsonl.loads((tmp_path / "run" / "manifest.json").read_bytes())

@@ -50,6 +50,25 @@ def test_page_has_recordings_only_if_they_may_be_passed_on(
     assert recordings <= names
 
 
+def test_a_withheld_recording_is_no_reply_either(usual_run: RunFolder, tmp_path: Path) -> None:
+    closed = stating(usual_run, redistributable=False)
+    echoed = {
+        ident: replace(row, reply=replace(row.reply, audio=closed.samples[ident[1:]].audio))
+        for ident, row in closed.responses.items()
+        if ident[0] == "careful" and row.reply is not None
+    }
+    runs = replace(closed, responses={**closed.responses, **echoed})
+    names, details = audio_of(runs, tmp_path / "closed")
+    recordings = {sample.audio.sha256 for sample in runs.samples.values()}
+    assert echoed
+    assert names
+    assert not names & recordings
+    said = [d["replies"]["careful"]["audio"] for d in details if d["replies"]["careful"].get("audio")]
+    assert said
+    assert all(audio["withheld"] and not audio["outline"] for audio in said)
+    assert recordings <= audio_of(runs, tmp_path / "asked", with_audio=True)[0]
+
+
 def test_sheet_needs_recordings_that_may_be_passed_on(usual_run: RunFolder, tmp_path: Path) -> None:
     runs = stating(usual_run, redistributable=None)
 
