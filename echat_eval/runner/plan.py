@@ -16,6 +16,7 @@ from echat_eval.cost.budget import read_budget
 from echat_eval.cost.meter import billed_client_of
 from echat_eval.errors import UnknownName, UsageError, scrub
 from echat_eval.executors.place import parse_executor
+from echat_eval.ports import role_of
 from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
@@ -25,6 +26,7 @@ from echat_eval.scorers.judge_settings import DATED, parse_judges, scorers_of_ju
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.judged_turns import scorers_of_turns
 from echat_eval.scorers.judged_voice import JudgedVoice
+from echat_eval.scorers.run_controls import refuse_few_controls
 from echat_eval.scorers.select import select_scorers
 from echat_eval.scorers.stored_links import new_judges
 from echat_eval.store.headline import chosen_headline
@@ -195,6 +197,9 @@ def planned(
     judges = parse_judges(arguments.judges)
     if whole_number("controls", arguments.controls, low=0) and not judges:
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
+    roles = {name: facts.role for name, facts in folder.manifest().systems.items()}
+    roles |= {system.name: role_of(system) for system in loaded}
+    refuse_few_controls(arguments.controls, samples, roles.values())
     with shared_cache(os.environ, enabled=arguments.cache) as opened:
         annotators = select_annotators(arguments.annotators, remark)
         scorers = select_scorers(arguments.scorers, samples, remark)

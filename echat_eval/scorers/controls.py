@@ -81,9 +81,9 @@ def subsample(questions: Sequence[ControlQuestion], limit: int, seed: int = 0) -
     return kept
 
 
-def smallest_cluster(questions: Sequence[ControlQuestion]) -> int:
-    """Return the number of questions of the smallest cluster, the least that `subsample` can return."""
-    codes = as_design([q.cluster for q in questions]).factors[0].tolist()
+def smallest_cluster(clusters: Sequence[Hashable]) -> int:
+    """Return the size of the smallest cluster, the least number of questions that `subsample` can return."""
+    codes = as_design(clusters).factors[0].tolist()
     return min(int(codes.count(code)) for code in set(codes))
 
 

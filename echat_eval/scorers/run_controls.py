@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,35 @@ from echat_eval.stats.factors import units_of
 from echat_eval.store.cases import cases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from echat_eval.judge import Question
     from echat_eval.ports import Scorer
+    from echat_eval.records import Sample, SystemRole
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["control_notes", "questions_of", "run_and_store_controls"]
+__all__ = ["control_notes", "questions_of", "refuse_few_controls", "run_and_store_controls"]
+
+
+def refuse_few_controls(limit: int, samples: Sequence[Sample], roles: Iterable[SystemRole]) -> None:
+    """Raise UsageError if the replies to come form no cluster within a limit, before anything is sent.
+
+    Args:
+        limit: of the controls; 0: none are requested.
+        samples: to reply to.
+        roles: of the systems, one for each; ceilings give the replies where there are any.
+    """
+    judged, counts = [sample for sample in samples if sample.asks is None], Counter(roles)
+    systems = counts["ceiling"] or counts.total()
+    if limit and judged and systems:
+        least = systems * smallest_cluster(list(units_of(judged).values()))
+        if limit < least:
+            raise UsageError(_too_few(limit, f"; give {least} or more"))
+
+
+def _too_few(limit: int, advice: str) -> str:
+    return f"--controls {limit} is smaller than every cluster of replies{advice}"
 
 
 def run_and_store_controls(folder: RunFolder, scorers: Sequence[Scorer], limit: int) -> None:
@@ -47,8 +69,11 @@ def run_and_store_controls(folder: RunFolder, scorers: Sequence[Scorer], limit: 
     possible = questions_of(folder)
     questions = subsample(possible, limit)
     if not questions:
-        least = f"; give {smallest_cluster(possible)} or more" if possible else ", or no reply was judged"
-        raise UsageError(f"--controls {limit} is smaller than every cluster of replies{least}")
+        raise UsageError(
+            _too_few(limit, f"; give {smallest_cluster([q.cluster for q in possible])} or more")
+            if possible
+            else _too_few(limit, ", or no reply was judged")
+        )
     for judged in judges:
         controls = run_controls(judged.judge_client, questions, at_once=judged.calls_at_once)
         judged.close()

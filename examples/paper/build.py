@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import echat_eval as ev
+from echat_eval.cli import run_program
 from echat_eval.experiment.record import days_of
 from echat_eval.io.unfinished import NewFolder
 from echat_eval.report import PARTS, build_report
@@ -82,7 +83,8 @@ def build(
     return [*made.paths, out / "parquet" / "README.md"]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build what the command line asks for, and print the files to open first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
     parser.add_argument("--experiment", type=Path, default=EXPERIMENT)
@@ -98,3 +100,8 @@ if __name__ == "__main__":
         served=given.served,
     ):
         print(path)
+
+
+# One line and a code for every error and for Ctrl-C, as the command line has.
+if __name__ == "__main__":
+    run_program(main)

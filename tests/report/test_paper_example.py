@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from pathlib import Path
 from types import ModuleType
 
@@ -13,14 +14,14 @@ from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing.servers import prompt_of, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "examples" / "paper" / "build.py"
 
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the example as a module, with judges on a port of its own."""
     monkeypatch.chdir(ROOT)
-    path = ROOT / "examples" / "paper" / "build.py"
-    spec = importlib.util.spec_from_file_location("paper_build", path)
+    spec = importlib.util.spec_from_file_location("paper_build", PROGRAM)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -68,3 +69,33 @@ def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleTyp
     assert {"leaderboard", "by-task-judge_second", "ablation", "overview"} <= names
     assert r"\begin{table*}" in (out / "pack" / "tables" / "leaderboard.tex").read_text(encoding="utf-8")
     assert (out / "parquet" / "scores.parquet").is_file()
+
+
+def test_each_end_of_the_program_has_one_line_and_a_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").touch()
+
+    def ended(*given: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["build.py", "--served", "--out", str(tmp_path / "out"), *given])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(PROGRAM), run_name="__main__")
+        shown = capsys.readouterr().err
+        assert "Traceback" not in shown
+        return end.value.code, shown
+
+    monkeypatch.chdir(ROOT)
+    for given, line in (
+        (("--limit", "1", "--task", "emotion"), "give --limit 2 or more"),
+        (("--task", "gendr"), "Did you mean 'gender'?"),
+        (("--experiment", "none.yaml"), "none.yaml: cannot be read"),
+        (("--out", str(tmp_path / "a-file"), "--limit", "2", "--task", "emotion"), "cannot be written"),
+    ):
+        code, shown = ended(*given)
+        assert (code, line in shown) == (2, True), shown
+
+    def interrupted(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echat_eval.evaluate", interrupted)
+    assert ended() == (130, "echat-eval: interrupted; run the same command to continue\n")

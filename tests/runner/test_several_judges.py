@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import echat_eval as ev
 from echat_eval.api.prepared import prepared_experiment
+from echat_eval.errors import UsageError
 from echat_eval.experiment.record import read_recorded
 from echat_eval.judge.client import IDENTITY_PROMPT
 from echat_eval.ports import Silent
@@ -85,6 +88,16 @@ def test_each_judge_has_controls_of_its_own(tones: Path, tmp_path: Path) -> None
         lines = [line for line in notes if line.startswith(f"Judge {name}: ")]
         assert lines
         assert not any("do not apply" in line for line in lines)
+
+
+def test_too_few_controls_are_refused_before_anything_is_sent(tones: Path, tmp_path: Path) -> None:
+    with ScriptedChatServer(fitting) as server:
+        judge = {"model": "a-2026-01-01", "url": server.url}
+        with pytest.raises(UsageError, match=r"--controls 1 is smaller .*; give 2 or more"):
+            evaluate(tones, tmp_path / "run", judge, controls=1)
+        assert not server.requests
+        evaluate(tones, tmp_path / "run", judge, controls=2)
+        assert server.requests
 
 
 def test_the_scorers_of_a_judge_are_recorded_with_the_judge(tones: Path, tmp_path: Path) -> None:

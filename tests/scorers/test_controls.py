@@ -112,5 +112,5 @@ def test_subsample_has_whole_clusters_and_depends_on_the_seed_alone() -> None:
     assert all(sum(a.cluster == k.cluster for k in kept) == 2 for a in kept)
     assert subsample(questions(40), 10, seed=1) == kept
     assert subsample(questions(40), 10, seed=2) != kept
-    assert smallest_cluster(questions(7)) == 1
-    assert subsample(questions(40), smallest_cluster(questions(40)))
+    assert smallest_cluster([q.cluster for q in questions(7)]) == 1
+    assert subsample(questions(40), smallest_cluster([q.cluster for q in questions(40)]))
