@@ -339,7 +339,7 @@ def test_formatter_exceptions_are_rare() -> None:
 #: What a command may import beside `api`, `cli` and `errors`: what it prints, and, for a command that no verb
 #: covers, the rooms that do its work. None may hold the runner, a judge's wiring, a cache or a budget.
 CLI_IMPORTS: dict[str, set[str]] = {
-    "__init__": {"__init__", "clients", "concurrency"},
+    "__init__": {"__init__", "clients", "concurrency", "plugins"},
     "cache": {"store"},
     "check": {"plugins", "systems", "testing"},
     "check_annotators": {"annotators", "checks"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.annotators.local_model import RATE, LocalModel, ModelAnnotator, mono_of
 from echat_eval.errors import BadData, NotInstalled
 from echat_eval.labels import split_tags
+from echat_eval.plugins.packages import package_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def _build(folder: Path, device: str, threads: int) -> Any:
             from funasr import AutoModel
         except ImportError as error:
             raise NotInstalled(
-                f"FunASR needs the package '{error.name}'; pip install 'echat-eval[funasr]'"
+                f"FunASR needs the package '{package_of(error)}'; pip install 'echat-eval[funasr]'"
             ) from error
         try:
             loaded = AutoModel(

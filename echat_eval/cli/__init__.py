@@ -173,9 +173,11 @@ def _exit_code(program: Callable[[], object]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("echat_eval"):
             return _bug(error)
+        from echat_eval.plugins.packages import package_of
+
         return _ended(
             Exit.MISUSE,
-            f"package '{error.name}' is not installed; `echat-eval doctor` shows how to install it",
+            f"package '{package_of(error)}' is not installed; `echat-eval doctor` shows how to install it",
         )
     except OSError as error:
         path = f": {error.filename}" if error.filename else ""

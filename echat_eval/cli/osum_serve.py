@@ -10,6 +10,7 @@ import click
 from echat_eval.cli.progress import loading_bar
 from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, NotInstalled, UsageError
+from echat_eval.plugins.packages import package_of
 
 __all__ = ["serve_command"]
 
@@ -126,7 +127,9 @@ def serve_command(
         from echat_eval.serve.osum_answerer import OsumAnswerer
         from echat_eval.serve.server import EvalServer, listen
     except ImportError as error:
-        raise NotInstalled(f"osum serve needs {error.name}: pip install 'echat-eval[osum,serve]'") from error
+        raise NotInstalled(
+            f"osum serve needs {package_of(error)}: pip install 'echat-eval[osum,serve]'"
+        ) from error
     from echat_eval.plugins import construct, parse_setting
     from echat_eval.systems.osum_echat import OsumEChat
 

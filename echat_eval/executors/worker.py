@@ -16,6 +16,7 @@ import echat_eval
 from echat_eval.concurrency import event_loop
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.executors.pickling import RemoteError, RemoteResult, fresh_folder, pack, run_captured, unpack
+from echat_eval.plugins.packages import package_of
 from echat_eval.ports import Closable, Loadable
 
 __all__ = ["Blueprint", "Worker"]
@@ -114,8 +115,8 @@ class Worker:
                 event_loop.call(owner.load)
         except ModuleNotFoundError as error:
             raise NotInstalled(
-                f"{blueprint.label} needs the package '{error.name}', which is not installed on {machine}; "
-                "install the same packages everywhere"
+                f"{blueprint.label} needs the package '{package_of(error)}', which is not installed on "
+                f"{machine}; install the same packages everywhere"
             ) from error
         self._owner = owner
 

@@ -54,7 +54,9 @@ def read_ratings_csv(path: Path) -> list[Rating]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != COLUMNS:
+            if not table.fieldnames:
+                raise BadData(f"{path}: an empty file, expected {','.join(COLUMNS)} in its first line")
+            if tuple(table.fieldnames) != COLUMNS:
                 raise BadData(f"{path}:1: columns are {table.fieldnames}, expected {','.join(COLUMNS)}")
             return _once(path, [_rating(path, line, row) for line, row in enumerate(table, 2)])
     except OSError as error:

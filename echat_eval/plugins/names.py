@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
+from echat_eval.plugins.packages import package_of
 
 __all__ = ["is_file_spec", "known_names", "load_file", "load_named", "split_spec"]
 
@@ -55,7 +56,8 @@ def load_named(kind: str, name: str, table: Mapping[str, str]) -> Any:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise NotInstalled(
-            f"{kind} '{name}' needs the package '{error.name}'; `echat-eval doctor` shows how to install it"
+            f"{kind} '{name}' needs the package '{package_of(error)}'; `echat-eval doctor` shows how to "
+            "install it"
         ) from error
     except AttributeError as error:
         raise UsageError(
@@ -119,7 +121,7 @@ def _import_file(kind: str, spec: str, path: Path) -> types.ModuleType:
         found.loader.exec_module(module)
     except ModuleNotFoundError as error:
         del sys.modules[name]
-        raise NotInstalled(f"{kind} '{spec}' needs the package '{error.name}'; install it") from error
+        raise NotInstalled(f"{kind} '{spec}' needs the package '{package_of(error)}'; install it") from error
     except Exception as error:  # the user's file may raise anything
         del sys.modules[name]
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotInstalled
 from echat_eval.io.display import needs_chinese
 from echat_eval.report.figure_attribution import draw_attribution, draw_confusion
 from echat_eval.report.figure_panels import (
@@ -63,10 +62,7 @@ def write_figures(
     """
     labels = [label for cue in runs.cues.values() for label in cue.labels]
     chinese = any(map(needs_chinese, (*runs.roles, *_titles(runs), *labels)))
-    try:
-        font = chinese_font() if chinese else None
-    except ModuleNotFoundError as error:
-        raise NotInstalled(f"figures need the package '{error.name}'; pip install matplotlib") from error
+    font = chinese_font() if chinese else None
     drawings: list[tuple[str, Callable[..., Any]]] = [
         *(
             (name + (f"-{file_stem(metric)}" if number else ""), partial(draw, metric=metric))

@@ -46,6 +46,7 @@ class Outlet:
         listed = (folder / CONTENTS).is_file()
         if not listed and not is_half_made(folder) and folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder}: not empty and not made by `echat-eval`; choose another --out")
+        self._existed = folder.exists()
         make_folder(folder)
         self._journal = Journal(folder, MADE_BY)
         try:
@@ -88,6 +89,7 @@ class Outlet:
     def give_up(self) -> None:
         """Release the folder before anything was written."""
         self._journal.give_up()
+        self._remove_if_empty()
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write one file atomically."""
@@ -125,6 +127,12 @@ class Outlet:
             self.close()
         else:
             self._finish()
+            self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        """Remove a folder that this report made and wrote nothing into."""
+        if not self._existed and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _finish(self) -> None:
         """Write the list of all files, and remove the journal."""

@@ -9,6 +9,7 @@ from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.unfinished import JOURNAL
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
+from echat_eval.plugins.packages import require_package
 from echat_eval.report.cells import Table
 from echat_eval.report.choice import TableChoice
 from echat_eval.report.formats import csv_text, markdown
@@ -93,6 +94,7 @@ def build_report(
 
     Raises:
         UsageError: an invalid output folder, run, system or part.
+        NotInstalled: the package that draws figures is missing.
     """
     if anonymous:
         _require_page_alone(only, out, {"authors": bool(authors), "published": with_published})
@@ -107,6 +109,8 @@ def build_report(
     requested = [published(name) for name in published_names() if with_published and name in SHOWN]
     metrics = () if merged.board is None else merged.board.metrics
     shown, unshown = of_same_measure(requested, metrics, people=ratings is not None)
+    if "figures" in only and merged.board is not None:
+        require_package("matplotlib", "figures need", otherwise=", or leave them out: --only tables,page")
     scored = "tables" in only and merged.board is not None
     paths, notes = [], [*_notes(merged), *unshown]
     with Outlet(out, [*only, PROVENANCE, *METHODS_FILES] if "tables" in only else only) as outlet:

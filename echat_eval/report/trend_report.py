@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.errors import NotInstalled
 from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.display import markdown_text, needs_chinese, number_text, printable
+from echat_eval.plugins.packages import require_package
 from echat_eval.report.figure_style import chinese_font, look_of, save_as, shown_names, styled, written
 from echat_eval.report.outlet import Outlet
 
@@ -40,14 +40,12 @@ def write_trend(series: Sequence[Series], runs: Sequence[str], out: Path, notes:
         UsageError: the folder has other files.
         NotInstalled: matplotlib is missing.
     """
+    require_package("matplotlib", "figures need")
     outlet = Outlet(out, FILES)
     outlet.check()
     outlet.write("trend.csv", table_csv(COLUMNS, _rows(series, runs)))
     outlet.write("trend.md", _markdown(series, runs, notes))
-    try:
-        font = chinese_font()
-    except ModuleNotFoundError as error:
-        raise NotInstalled(f"figures need the package '{error.name}'; pip install matplotlib") from error
+    font = chinese_font()
     chinese = any(map(needs_chinese, (*runs, *(found.metric for found in series))))
     with styled(font if chinese else None) as plt:
         save_as(_figure(plt, series[:MOST_PANELS], runs, font), outlet, "trend")

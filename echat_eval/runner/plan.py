@@ -16,6 +16,7 @@ from echat_eval.cost.budget import read_budget
 from echat_eval.cost.meter import billed_client_of
 from echat_eval.errors import UnknownName, UsageError, scrub
 from echat_eval.executors.place import parse_executor
+from echat_eval.plugins.packages import require_package
 from echat_eval.ports import role_of
 from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
@@ -188,6 +189,7 @@ def planned(
 
     loaded = [] if systems is None else select_systems(systems, arguments.calls_at_once)
     repeats = {} if systems is None else select_repeats(systems, loaded)
+    _require_ranks(folder.manifest(), loaded)
     samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
     prices = None if arguments.prices is None else Path(arguments.prices)
     budget = read_budget(prices, arguments.max_cost)
@@ -250,6 +252,14 @@ def planned(
             trackers=trackers,
             link=link,
         )
+
+
+def _require_ranks(manifest: RunManifest, systems: Sequence[System | Oracle]) -> None:
+    """Refuse, before anything is sent, several systems that the leaderboard could not compare at its end."""
+    names = {name for name, facts in manifest.systems.items() if facts.role == "system"}
+    names |= {system.name for system in systems if role_of(system) == "system"}
+    if len(names) > 1:
+        require_package("scipy", "the ranks of several systems need")
 
 
 def _replaced_judges(manifest: RunManifest, scorers: Sequence[Scorer]) -> list[str]:

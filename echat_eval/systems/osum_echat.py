@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import NotApplicable, NotInstalled, SystemFailure, UnknownName, UsageError
 from echat_eval.io.hashing import sha256_of
+from echat_eval.plugins.packages import package_of
 from echat_eval.records import Reply
 from echat_eval.systems.osum_request import LICENCE, generation_request, reply_of
 
@@ -144,7 +145,9 @@ class OsumEChat:
             from echat_eval.osum.model.tokenizer import load_tokenizer
             from echat_eval.osum.prompts.modes import check_task, mode_named
         except ImportError as error:
-            raise NotInstalled(f"osum-echat needs {error.name}: pip install 'echat-eval[osum]'") from error
+            raise NotInstalled(
+                f"osum-echat needs {package_of(error)}: pip install 'echat-eval[osum]'"
+            ) from error
         speaks = mode_named(self.mode).speaks
         if self.mode == "understand":
             check_task(self.task)

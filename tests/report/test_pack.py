@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from echat_eval.concurrency.retry import RetryPolicy
-from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.errors import BadData, NotInstalled, UnknownName, UsageError
 from echat_eval.ports import Silent
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
 from echat_eval.report.formats import csv_text, markdown
@@ -271,6 +272,20 @@ def test_markdown_columns_survive_hostile_names(hostile_run: RunFolder) -> None:
         rows = [line for line in markdown(table).splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
         assert "<script" not in markdown(table).replace("\\<script", "")
+
+
+def test_a_refused_report_leaves_no_folder(
+    usual_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, ratings, spec = tmp_path / "out", tmp_path / "ratings.csv", [str(usual_run.path)]
+    ratings.write_text("")
+    with pytest.raises(BadData, match=r"ratings\.csv: an empty file, expected rater,"):
+        build_report(spec, out, progress=Silent(), only=["tables"], ratings=ratings)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(NotInstalled, match="matplotlib, or leave them out: --only tables,page"):
+        build_report(spec, out, progress=Silent())
+    assert not out.exists()
+    build_report(spec, out, progress=Silent(), only=["tables"])
 
 
 # -- provenance --------------------------------------------------------------------------------------
