@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from echat_eval.io.display import number_text
+from echat_eval.io.display import counted, number_text
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.labels import UNKNOWN
 from echat_eval.leaderboard.judge_notes import (
@@ -21,6 +21,7 @@ from echat_eval.leaderboard.repeat_notes import repeat_lines
 from echat_eval.records import JudgeEvidence
 from echat_eval.store.finish import finish_command
 from echat_eval.store.headline import applicable_metrics, headline_of
+from echat_eval.store.lost_recordings import lost_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -330,14 +331,19 @@ def _amounts(money: Mapping[str, Decimal]) -> list[str]:
 def reply_notes(run: RunFolder) -> list[str]:
     """Return one line per system whose replies were not timed, failed, or are missing, with the main reason.
 
-    A system whose replies are all there has a line per metric with missing scores. The last line is the
-    command that gets missing rows.
+    A system whose replies are all there has a line per metric with missing scores, and one if recordings are
+    gone. The last line is the command that gets missing rows.
     """
     responses = run.responses().values()
     lines = [
         f"{system}: {count} replies came from the cache, so their times were not measured; "
         "use --no-cache and a new folder to measure them"
         for system, count in Counter(r.system for r in responses if r.cached).items()
+    ]
+    lines += [
+        f"{system}: {counted(len(names), 'recording')} gone, such as {run.path / 'audio' / names[0]}; "
+        "restore the folder from a copy, or run the system again in a new folder"
+        for system, names in lost_recordings(run).items()
     ]
     reasons_of: dict[tuple[str, str], Counter[str]] = {}
     for response in responses:

@@ -189,7 +189,6 @@ def planned(
 
     loaded = [] if systems is None else select_systems(systems, arguments.calls_at_once)
     repeats = {} if systems is None else select_repeats(systems, loaded)
-    _require_ranks(folder.manifest(), loaded)
     samples = folder.samples() if systems is None else [sample for task in tasks for sample in task.samples]
     prices = None if arguments.prices is None else Path(arguments.prices)
     budget = read_budget(prices, arguments.max_cost)
@@ -202,6 +201,8 @@ def planned(
     roles = {name: facts.role for name, facts in folder.manifest().systems.items()}
     roles |= {system.name: role_of(system) for system in loaded}
     refuse_few_controls(arguments.controls, samples, roles.values())
+    if list(roles.values()).count("system") > 1:  # the leaderboard compares them at the end
+        require_package("scipy", "the ranks of several systems need")
     with shared_cache(os.environ, enabled=arguments.cache) as opened:
         annotators = select_annotators(arguments.annotators, remark)
         scorers = select_scorers(arguments.scorers, samples, remark)
@@ -252,14 +253,6 @@ def planned(
             trackers=trackers,
             link=link,
         )
-
-
-def _require_ranks(manifest: RunManifest, systems: Sequence[System | Oracle]) -> None:
-    """Refuse, before anything is sent, several systems that the leaderboard could not compare at its end."""
-    names = {name for name, facts in manifest.systems.items() if facts.role == "system"}
-    names |= {system.name for system in systems if role_of(system) == "system"}
-    if len(names) > 1:
-        require_package("scipy", "the ranks of several systems need")
 
 
 def _replaced_judges(manifest: RunManifest, scorers: Sequence[Scorer]) -> list[str]:
