@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["may_pass_on", "require_audio", "research_only", "with_licences", "withheld_audio"]
 
 _RESEARCH = re.compile(r"research|non-?\s?commercial|no commercial|not for commercial|\bNC\b", re.I)
+#: In task.yaml, a remark on a file that no report holds.
+_BESIDE = re.compile(r"\s*\(see [^()]* beside this file\)")
 
 
 def may_pass_on(tasks: Mapping[str, TaskFacts], task: str) -> bool:
@@ -66,11 +68,15 @@ def _research_weights(runs: MergedRuns) -> list[str]:
 
 
 def _notes(runs: MergedRuns) -> Iterator[str]:
+    """Yield the licence, voices and citation of the tasks, those that have them in common as one note."""
+    alike: dict[tuple[str, str | None, str | None], list[str]] = {}
     for name, facts in runs.tasks.items():
         if facts.licence is not None:
-            cited = f" Cite: {facts.citation}" if facts.citation else ""
-            voices = f" Voices: {facts.voices}." if facts.voices else ""
-            yield f"Samples of '{name}': {facts.licence}.{voices}{cited}"
+            licence = _BESIDE.sub("", facts.licence)
+            alike.setdefault((licence, facts.voices, facts.citation), []).append(f"'{name}'")
+    for (licence, voices, citation), names in alike.items():
+        cited = f" Cite: {citation}" if citation else ""
+        yield f"Samples of {', '.join(names)}: {licence}.{f' Voices: {voices}.' if voices else ''}{cited}"
 
 
 def with_licences(table: Table, runs: MergedRuns) -> Table:

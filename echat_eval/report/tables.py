@@ -26,6 +26,7 @@ from echat_eval.leaderboard.render import (
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.instruments import judge_of
 from echat_eval.report.marks import ALPHA, Mark, marks_of, pair_tests
+from echat_eval.report.table_notes import INTERVAL_NOTE, mark_note, sentences
 from echat_eval.scorers.understanding import WAR
 
 if TYPE_CHECKING:
@@ -44,22 +45,6 @@ __all__ = [
     "task_table",
     "understanding_table",
 ]
-
-MARK_NOTE = (
-    "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
-    f"table, p < {ALPHA}. Underlined: second, and better than every remaining system. No mark: the tests do "
-    "not support one, or rows are missing."
-)
-#: By convention: without any test.
-BEST_NOTE = (
-    "Bold: the best mean of its column among systems, underlined: the second, without any test. No mark in a "
-    "column where rows of a system are missing."
-)
-INTERVAL_NOTE = (
-    "Brackets: 95 % interval over clusters (samples that share a speaker, a transcript or a contrast group). "
-    '"-": not applicable. "?": rows are missing. {a..b}: the mean with the missing rows at their worst and '
-    "best."
-)
 
 
 def summary_cell(summary: Summary | None, metric: Metric, system: str, column: str) -> TableCell:
@@ -116,8 +101,9 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    marked = {"significant": [MARK_NOTE], "best": [BEST_NOTE], "none": []}[runs.choice.bold]
-    notes = [INTERVAL_NOTE, *board_lines(board, metric), *marked]
+    notes = [INTERVAL_NOTE, *sentences(board_lines(board, metric))]
+    if may_rank and len(roles["system"]) > 1 and runs.choice.bold != "none":
+        notes.append(mark_note(marks, runs.choice.bold))
     if metric.proxy:
         notes.append(f"{metric.title} is a proxy and not comparable with published scores.")
     return Table(

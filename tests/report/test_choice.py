@@ -106,6 +106,12 @@ def test_bold_by_convention_needs_no_test_but_all_rows(tmp_path: Path) -> None:
         table = task_table(merged, next(m for m in present(merged.board).metrics if m.name == "judge_r0"))
         marks[bold] = {row.label: row.cells[-1].mark for row in table.blocks[0].rows}
         assert any("without any test" in note for note in table.notes) == (bold == "best")
+        assert any("bold" in note.lower() for note in table.notes) == (bold != "none")
+        bold_numbers = "best" in marks[bold].values()
+        assert any(note.startswith("Bold") for note in table.notes) == bold_numbers
+        assert any(note.startswith("No number is bold") for note in table.notes) == (
+            bold == "significant" and not bold_numbers
+        )
     assert marks["best"] == {"one": "best", "two": "best", "three": "second"}
     assert set(marks["none"].values()) == {""} == set(marks["significant"].values())
     gaps = make_run(

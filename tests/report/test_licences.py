@@ -91,7 +91,18 @@ def test_tables_name_licences_and_research_only_weights(usual_run: RunFolder) ->
     runs = replace(runs, manifests=[replace(manifest, systems={**manifest.systems, "careful": weights})])
     table = with_licences(overview_table(runs), runs)
     assert table.caption == "All metrics over all tasks (weights for research only: careful)"
-    assert "Samples of 'emotion': CC BY 4.0. Voices: recorded people. Cite: Doe 2026" in table.notes
+    assert "Samples of 'emotion', 'age': CC BY 4.0. Voices: recorded people. Cite: Doe 2026" in table.notes
+
+
+def test_one_note_has_the_licence_of_tasks_that_share_it(usual_run: RunFolder) -> None:
+    runs = stating(usual_run, licence="CC0 1.0 (see LICENCE beside this file)")
+    facts = runs.tasks["emotion"]
+    more = {"age": facts, "event": replace(facts, licence="CC BY 4.0")}
+    table = with_licences(overview_table(runs), replace(runs, tasks={"emotion": facts, **more}))
+    assert [note for note in table.notes if note.startswith("Samples of")] == [
+        "Samples of 'emotion', 'age': CC0 1.0.",
+        "Samples of 'event': CC BY 4.0.",
+    ]
 
 
 @pytest.mark.parametrize(
