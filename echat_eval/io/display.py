@@ -31,7 +31,7 @@ _ACTS = re.compile(
 #: Where Markdown programs see a link (also in mail addresses), a mention, or the number of an issue.
 _LINK_SIGN = re.compile(r"@(?=\w)|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)|\b(?:mailto|xmpp):", re.IGNORECASE)
 #: Limit of a name in a figure, and in a printed table; CSV keeps the full name.
-FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS = 24, 48
+FIGURE_NAME_CHARACTERS, TABLE_NAME_CHARACTERS = 28, 48
 
 
 def counted(number: int, noun: str) -> str:

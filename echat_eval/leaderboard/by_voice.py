@@ -65,6 +65,12 @@ def chance(metric: Metric) -> float:
     return (metric.low + metric.high) / 2
 
 
+def reference_value(metric: Metric) -> float:
+    """Return where a plot of a metric has its line: the value of a system that ignores the voice, or 0."""
+    bounded = metric.low is not None and metric.high is not None
+    return chance(metric) if metric.by_voice and bounded else 0.0
+
+
 def label_means(
     scores: Iterable[Score],
     metric: Metric,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from echat_eval.io.display import FIGURE_NAME_CHARACTERS, spelled, unique_labels
 from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import digest
+from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.by_voice import reference_value
 from echat_eval.leaderboard.render import MARK, heading, metric_title, rows_of
 from echat_eval.leaderboard.table_rows import csv_text
 
@@ -15,8 +17,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echat_eval.leaderboard.build import Leaderboard
+    from echat_eval.records import Metric
+    from echat_eval.stats import Estimate
 
-__all__ = ["plot"]
+__all__ = ["drawn_columns", "plot"]
+
+
+def drawn_columns(board: Leaderboard, metric: Metric) -> tuple[str, ...]:
+    """Return the columns of a metric to draw: without "all" where its numbers are those of the only task."""
+    columns = board.columns(metric)
+    if len(columns) != 2 or columns[0] != OVERALL:
+        return columns
+
+    def estimates(column: str) -> list[Estimate | None]:
+        found = (board.summaries.get((system, column, metric.name)) for system in board.roles)
+        return [None if summary is None else summary.estimate for summary in found]
+
+    return columns[1:] if estimates(columns[0]) == estimates(columns[1]) else columns
 
 
 def plot(board: Leaderboard, path: Path) -> bool:
@@ -39,7 +56,7 @@ def plot(board: Leaderboard, path: Path) -> bool:
 
     metric = board.headline
     rows = list(rows_of(board, metric))
-    columns = board.columns(metric)
+    columns = drawn_columns(board, metric)
     width = max(7.0, 1.9 * len(columns))
     figure, panels = plt.subplots(
         1,
@@ -50,9 +67,9 @@ def plot(board: Leaderboard, path: Path) -> bool:
         layout="constrained",
         squeeze=False,
     )
-    for number, panel in enumerate(panels[0]):
-        for y, (_, role, summaries) in enumerate(rows):
-            summary = summaries[number]
+    for column, panel in zip(columns, panels[0], strict=True):
+        for y, (name, role, _) in enumerate(rows):
+            summary = board.summaries.get((name, column, metric.name))
             if summary is None or summary.estimate is None:
                 panel.text(0, y, "n/a", ha="center", va="center", color="0.5", fontsize=8)
                 continue
@@ -63,9 +80,10 @@ def plot(board: Leaderboard, path: Path) -> bool:
             if e.low is not None and e.high is not None:
                 panel.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
             panel.plot([e.value], [y], marker=marker, color=colour, markersize=6)
-        panel.axvline(0, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-        panel.set_title(heading(board, metric)[number], fontsize=9)
+        panel.axvline(reference_value(metric), color="0.7", linewidth=0.8, linestyle="--", zorder=0)
+        panel.set_title(board.titles.get(column, column), fontsize=9)
         panel.tick_params(labelsize=8)
+        panel.tick_params(axis="y", length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)
     # "$" would start a formula.
     short = unique_labels((name for name, _, _ in rows), FIGURE_NAME_CHARACTERS, spelled)
@@ -82,4 +100,4 @@ def plot(board: Leaderboard, path: Path) -> bool:
 
 def _digest(board: Leaderboard) -> str:
     """Return the hash of everything that the plot of a board shows."""
-    return digest("plot", [csv_text(board), heading(board, board.headline), metric_title(board.headline)])
+    return digest("plot 2", [csv_text(board), heading(board, board.headline), metric_title(board.headline)])

@@ -12,7 +12,7 @@ from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import by_role, metric_title
 from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
-from echat_eval.report.figure_values import board_of, error_of, estimate_of, title_of
+from echat_eval.report.figure_values import board_of, error_of, estimate_of, looks_of, title_of
 from echat_eval.report.tables import tasks_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
     handles, labels = [], []
     systems = by_role(board_of(runs), metric)["system"]
     names = shown_names(systems, font)
+    looks = looks_of(runs)
     by_vad = {times.system for times in board_of(runs).times if times.clock == "vad"}
-    for number, system in enumerate(systems):
+    for system in systems:
         replies = [r for (s, _, _), r in runs.responses.items() if s == system and r.reply is not None]
         first = [
             r.reply.first_audio_seconds
@@ -49,7 +50,7 @@ def draw_latency(plt: Any, runs: MergedRuns, width: float, font: str | None) -> 
         if not times or e is None:
             continue
         streamed = streamed or bool(first)
-        look, seconds = look_of(number), math.fsum(times) / len(times)
+        look, seconds = looks[system], math.fsum(times) / len(times)
         drawn = panel.errorbar(
             [seconds],
             [e.value],
@@ -93,9 +94,9 @@ def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
     figure, panel = plt.subplots(
         subplot_kw={"projection": "polar"}, layout="constrained", figsize=(width, size + 0.25)
     )
-    names = shown_names(drawn, font)
-    for number, system in enumerate(drawn):
-        look, points = look_of(number), found[system]
+    names, looks = shown_names(drawn, font), looks_of(runs)
+    for system in drawn:
+        look, points = looks[system], found[system]
         panel.plot(
             [*angles, angles[0]],
             [*points, points[0]],

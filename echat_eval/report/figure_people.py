@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.render import by_role
-from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
+from echat_eval.report.figure_style import axis_label, legend_below, shown_names
+from echat_eval.report.figure_values import looks_of
 from echat_eval.report.rating.validate import rated_scores
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def draw_people(plt: Any, runs: MergedRuns, width: float, font: str | None, *, r
     figure, panel = plt.subplots(layout="constrained", figsize=(width, min(width, 4.0)))
     panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, linestyle="--", zorder=0)
     order = [s for systems in by_role(runs.board, metric).values() for s in systems]
-    names = shown_names(order, font)
+    names, looks = shown_names(order, font), looks_of(runs)
     handles, labels = [], []
-    for number, system in enumerate(order):
+    for system in order:
         own = [r for r in rated if r.system == system]
         if own:
-            look = look_of(number)
+            look = looks[system]
             handle = panel.scatter(
                 [r.judge for r in own],
                 [r.people for r in own],

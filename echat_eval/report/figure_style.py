@@ -115,8 +115,8 @@ def shown_name(name: str, font: str | None) -> str:
 def shown_names(names: Iterable[str], font: str | None) -> dict[str, str]:
     """Return name -> label of the systems of a figure; labels differ where names do.
 
-    >>> shown_names(["osum-echat-lora-r16-step-1000", "osum-echat-lora-r16-step-2000"], None).values()
-    dict_values(['osum-echat…r16-step-1000', 'osum-echat…r16-step-2000'])
+    >>> shown_names(["osum-echat-lora-rank16-step-1000", "osum-echat-lora-rank16-step-2000"], None).values()
+    dict_values(['osum-echat-…rank16-step-1000', 'osum-echat-…rank16-step-2000'])
     """
     return unique_labels(names, FIGURE_NAME_CHARACTERS, lambda name: written(name, font))
 

@@ -6,12 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.by_voice import reference_value
+from echat_eval.leaderboard.plot import drawn_columns
 from echat_eval.leaderboard.render import MARK, by_role, metric_title
 from echat_eval.records import ROLES
 from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
-from echat_eval.report.figure_values import CHANCE, board_of, error_of, estimate_of, has_chance, title_of
+from echat_eval.report.figure_values import (
+    CHANCE,
+    board_of,
+    error_of,
+    estimate_of,
+    has_chance,
+    looks_of,
+    title_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from echat_eval.records import Metric
     from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
@@ -23,12 +35,16 @@ INTERVAL = "mean and 95 % interval"
 ERROR_BAR = {"fmt": "none", "color": "0.15", "capsize": 1.2, "elinewidth": 0.8}
 #: Narrower figures are for one column of a paper.
 COLUMN = 5.0
+#: Inches of a character of a label (7 points), and the width of a digit in its own size.
+CHARACTER, LETTER = 0.056, 0.55
+#: Points of the smallest letters in a cell.
+SMALLEST = 4.5
 
 
 def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw one panel per task and one line per system; floors and ceilings are hollow and grey."""
     board = board_of(runs)
-    tasks = board.columns(metric)
+    tasks = drawn_columns(board, metric)
     tasks = (OVERALL,) if width <= COLUMN and OVERALL in tasks else tasks
     roles = by_role(board, metric)
     rows = [(s, role) for role in roles for s in roles[role]]
@@ -42,7 +58,7 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None, *, m
         figsize=(width, 0.75 + 0.24 * len(rows)),
     )
     for panel, task in zip(panels[0], tasks, strict=True):
-        panel.axvline(CHANCE if has_chance(metric) else 0, color="0.6", linewidth=0.8, zorder=0)
+        panel.axvline(reference_value(metric), color="0.6", linewidth=0.8, zorder=0)
         for y, (system, role) in enumerate(rows):
             e = estimate_of(runs, system, task, metric)
             colour = "black" if role == "system" else GREY
@@ -78,15 +94,16 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None, *, m
 def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw systems by task as bars from zero with intervals, and floors and ceilings as lines."""
     board = board_of(runs)
-    tasks = board.columns(metric)
+    tasks = drawn_columns(board, metric)
     roles = by_role(board, metric)
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 1.9 if width < COLUMN else 2.4))
     names = shown_names([s for group in roles.values() for s in group], font)
+    looks = looks_of(runs)
     handles, labels = [], []
     count = len(roles["system"])
     bar = 0.8 / max(1, count)
     for number, system in enumerate(roles["system"]):
-        look, shift = look_of(number), (number - (count - 1) / 2) * bar
+        look, shift = looks[system], (number - (count - 1) / 2) * bar
         found = [(x + shift, estimate_of(runs, system, task, metric)) for x, task in enumerate(tasks)]
         means = [(place, mean) for place, mean in found if mean is not None]
         if not means:
@@ -105,17 +122,27 @@ def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, met
                 panel.errorbar([place], [mean.value], yerr=error, **ERROR_BAR)
         handles.append(drawn)
         labels.append(names[system])
-    for role, style in (("floor", "--"), ("ceiling", ":")):
-        for number, system in enumerate(roles[role]):
-            line = None
-            for x, task in enumerate(tasks):
-                if (e := estimate_of(runs, system, task, metric)) is not None:
-                    (line,) = panel.plot(
-                        [x - 0.46, x + 0.46], [e.value] * 2, style, color=str(0.25 + 0.2 * (number % 3))
-                    )
-            if line is not None:
-                handles.append(line)
-                labels.append(names[system] + MARK[role])
+    references = [(system, role) for role in ("floor", "ceiling") for system in roles[role]]
+    for number, (system, role) in enumerate(references):
+        # Lines of equal height hide each other, so each has a marker at a place of its own.
+        place, line = 0.84 * (number + 0.5) / len(references) - 0.42, None
+        for x, task in enumerate(tasks):
+            if (e := estimate_of(runs, system, task, metric)) is not None:
+                (line,) = panel.plot(
+                    [x - 0.46, x + place, x + 0.46],
+                    [e.value] * 3,
+                    {"floor": "--", "ceiling": ":"}[role],
+                    color=str(0.25 + 0.2 * (number % 3)),
+                    linewidth=0.9,
+                    marker=look_of(number).marker,
+                    markersize=3,
+                    markevery=[1],
+                    mfc="white",
+                    zorder=3.5,
+                )
+        if line is not None:
+            handles.append(line)
+            labels.append(names[system] + MARK[role])
     panel.axhline(0, color="black", linewidth=0.8)
     if has_chance(metric):
         handles.append(panel.axhline(CHANCE, color="#D55E00", linewidth=0.8, zorder=3))
@@ -136,18 +163,24 @@ def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, met
 def draw_heat_map(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw systems x tasks as cells with mean and interval; darker is better."""
     board = board_of(runs)
-    tasks, roles = board.columns(metric), by_role(board, metric)
+    tasks, roles = drawn_columns(board, metric), by_role(board, metric)
     rows = [(system, role) for role in ROLES for system in roles[role]]
     found = {(s, t): estimate_of(runs, s, t, metric) for s, _ in rows for t in tasks}
     values = [e.value for e in found.values() if e is not None]
     if not values:
         return "no system has a value"
-    narrow = width < COLUMN
-    height = 0.38 if narrow else 0.31
-    figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.6 + height * len(rows)))
+    names = {s: name + MARK[role] for (s, role), name in zip(rows, _names(rows, font), strict=True)}
+    cells = {key: _cell(e, metric.digits) for key, e in found.items()}
+    room = (width - CHARACTER * max(map(len, names.values()))) / len(tasks)
+    size = _fitting(cells.values(), room)
+    bounded = size >= SMALLEST
+    if not bounded:  # the intervals are in the figure of the page's width and in the tables
+        cells = {key: text.partition("\n")[0] for key, text in cells.items()}
+        size = _fitting(cells.values(), room)
+    height = 0.31 if bounded else 0.22
+    figure, panel = plt.subplots(layout="constrained", figsize=(width, 0.9 + height * len(rows)))
     lowest, span = min(values), (max(values) - min(values)) or 1.0
     colours = plt.get_cmap("Blues" if metric.higher_is_better else "Blues_r")
-    size = max(4.0, min(6.0, (width - 1.4) / len(tasks) * (13 if narrow else 8)))
     for y, (system, _) in enumerate(rows):
         for x, task in enumerate(tasks):
             e = found[system, task]
@@ -167,29 +200,45 @@ def draw_heat_map(plt: Any, runs: MergedRuns, width: float, font: str | None, *,
             panel.text(
                 x,
                 y,
-                "n/a" if e is None else _cell(e, metric.digits, "\n" if narrow else " "),
+                cells[system, task],
                 ha="center",
                 va="center",
                 fontsize=size,
                 linespacing=1.15,
                 color="white" if dark else "black",
             )
-    names = shown_names([s for s, _ in rows], font)
     panel.set_xlim(-0.5, len(tasks) - 0.5)
     panel.set_ylim(len(rows) - 0.5, -0.5)
     titles = [title_of(runs, task, font) for task in tasks]
-    panel.set_xticks(range(len(tasks)), titles, rotation=30 if narrow else 0)
-    panel.set_yticks(range(len(rows)), [names[s] + MARK[role] for s, role in rows])
+    slanted = max(map(len, titles)) * CHARACTER > room
+    slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    panel.set_xticks(range(len(tasks)), titles, **slant)
+    panel.set_yticks(range(len(rows)), list(names.values()))
     panel.tick_params(length=0)
     panel.grid(visible=False)
     panel.spines[:].set_visible(False)
-    figure.suptitle(axis_label(f"{metric_title(metric)}, {INTERVAL}; darker is better", width), fontsize=8)
+    figure.suptitle(
+        axis_label(f"{metric_title(metric)}, {INTERVAL if bounded else 'mean'}; darker is better", width),
+        fontsize=8,
+    )
     return figure
 
 
-def _cell(e: Estimate, digits: int, space: str) -> str:
-    """Return a mean with its interval below it, in one line or two."""
+def _names(rows: Sequence[tuple[str, str]], font: str | None) -> list[str]:
+    return list(shown_names([system for system, _ in rows], font).values())
+
+
+def _fitting(texts: Iterable[str], inches: float) -> float:
+    """Return the points of letters with which the longest line of texts fits a width, at most 6."""
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    return min(6.0, 72 * inches / (LETTER * longest + 0.6))
+
+
+def _cell(e: Estimate | None, digits: int) -> str:
+    """Return a mean with its interval below it."""
+    if e is None:
+        return "n/a"
     text = number_text(e.value, digits)
     if e.low is None or e.high is None:
         return text
-    return f"{text}\n[{number_text(e.low, digits)},{space}{number_text(e.high, digits)}]"
+    return f"{text}\n[{number_text(e.low, digits)}, {number_text(e.high, digits)}]"

@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.report.figure_style import shown_name
+from echat_eval.leaderboard.render import by_role
+from echat_eval.report.figure_style import look_of, shown_name
 
 if TYPE_CHECKING:
     from echat_eval.leaderboard.build import Leaderboard
     from echat_eval.records import Metric
+    from echat_eval.report.figure_style import Look
     from echat_eval.report.runs import MergedRuns
     from echat_eval.stats import Estimate
 
-__all__ = ["CHANCE", "board_of", "error_of", "estimate_of", "has_chance", "metrics_of", "title_of"]
+__all__ = [
+    "CHANCE",
+    "board_of",
+    "error_of",
+    "estimate_of",
+    "has_chance",
+    "looks_of",
+    "metrics_of",
+    "title_of",
+]
 
 #: Match rate of a system that ignores the voice.
 CHANCE = 50.0
@@ -30,6 +41,13 @@ def metrics_of(runs: MergedRuns) -> list[Metric]:
     board = board_of(runs)
     selected = board.metrics if runs.choice.metrics else (board.headline,)
     return sorted(selected, key=lambda metric: metric.name != board.headline.name)
+
+
+def looks_of(runs: MergedRuns) -> dict[str, Look]:
+    """Return name -> look of every system: the same in all figures, whatever the order of each."""
+    board = board_of(runs)
+    names = [name for systems in by_role(board, board.headline).values() for name in systems]
+    return {name: look_of(number) for number, name in enumerate(names)}
 
 
 def has_chance(metric: Metric) -> bool:

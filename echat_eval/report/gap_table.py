@@ -13,7 +13,7 @@ from echat_eval.leaderboard.gap_text import CAPTION, TITLES, gap_cells, gap_note
 from echat_eval.leaderboard.listening_gap import Instrument, Outcome, listening_gaps
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
 from echat_eval.report.rating.match import MATCH
-from echat_eval.report.tables import INTERVAL_NOTE
+from echat_eval.report.table_notes import INTERVAL_NOTE
 from echat_eval.scorers.understanding import WAR
 from echat_eval.stats import units_of
 from echat_eval.task.probe import probed_name

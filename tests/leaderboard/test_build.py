@@ -12,7 +12,8 @@ from scipy import stats as scipy_stats
 from echat_eval.concurrency.retry import RetryPolicy
 from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.leaderboard.build import OVERALL, Leaderboard, Summary, build_leaderboard
-from echat_eval.leaderboard.plot import plot
+from echat_eval.leaderboard.by_voice import reference_value
+from echat_eval.leaderboard.plot import drawn_columns, plot
 from echat_eval.leaderboard.published import of_same_measure, published, published_names, words_judge
 from echat_eval.leaderboard.rank_text import RANK_NOTE, rank_lines, rank_text
 from echat_eval.leaderboard.render import cap_lines, cell_text, markdown, reading_notes
@@ -22,6 +23,7 @@ from echat_eval.records import Metric, Reply, Request
 from echat_eval.stats import Bounds, cluster_mean
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.testing import ScriptedScorer, ScriptedSystem
+from tests.support.present import present
 from tests.support.scripted_run import evaluated
 from tests.support.scripted_world import make_task
 
@@ -299,6 +301,18 @@ def test_markup_in_a_name_is_escaped(tmp_path: Path, tones: Path, name: str) -> 
     assert not any(cell.startswith(("=", "+", "@")) for line in cells for cell in line)
     plot(board, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_plot_has_its_line_at_chance_and_one_panel_for_one_task(tmp_path: Path, tones: Path) -> None:
+    board = build_leaderboard([run_of(tmp_path / "run", tones, ScriptedSystem(by_audio))])
+    assert drawn_columns(board, METRIC) == ("emotion",)
+    another = board.summaries["scripted", "emotion", "points"]
+    estimate = replace(present(another.estimate), value=1.0)
+    other = {("scripted", OVERALL, "points"): replace(another, estimate=estimate)}
+    board = replace(board, summaries={**board.summaries, **other})
+    assert drawn_columns(board, METRIC) == (OVERALL, "emotion")
+    lines = [replace(METRIC, by_voice=True), replace(METRIC, by_voice=True, low=-100), METRIC]
+    assert [reference_value(metric) for metric in lines] == [50, 0, 0]
 
 
 def test_the_plot_is_redrawn_only_if_the_board_changes(tmp_path: Path, tones: Path) -> None:

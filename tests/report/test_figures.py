@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,56 @@ def test_a_heat_map_prints_every_mean_with_its_interval(many: MergedRuns) -> Non
         e = present(present(many.board).summaries[NAMES[0], OVERALL, "judge_r0"].estimate)
         assert f"{e.value:.1f}\n[{e.low:.1f}, {e.high:.1f}]" in cells
         plt.close(figure)
+
+
+def test_a_heat_map_in_a_column_has_whole_intervals_or_none(usual_run: RunFolder) -> None:
+    runs = merge_runs([usual_run], headline="judge_r0")
+    (metric,) = metrics_of(runs)
+    board = present(runs.board)
+    more = [f"task-{number}" for number in range(5)]
+    copied = {
+        (s, t, metric.name): board.summaries[s, OVERALL, metric.name] for s in board.roles for t in more
+    }
+    wide = replace(board, tasks=(*board.tasks, *more), summaries={**board.summaries, **copied})
+    with styled(None) as plt:
+        for drawn, width, bounded in (
+            (replace(runs, board=wide), "column", False),
+            (replace(runs, board=wide), "page", True),
+            (runs, "column", True),
+        ):
+            figure = draw_heat_map(plt, drawn, WIDTHS[width], None, metric=metric)
+            assert texts_outside(figure) == []
+            panel = figure.axes[0]
+            intervals = [line for text in panel.texts for line in text.get_text().splitlines()[1:]]
+            assert bool(intervals) == bounded == ("95 % interval" in figure.get_suptitle())
+            assert all(re.fullmatch(r"\[\S+, \S+\]", line) for line in intervals)
+            step = panel.transData.transform((1, 0))[0] - panel.transData.transform((0, 0))[0]
+            labels = panel.get_xticklabels()
+            assert all(t.get_rotation() or t.get_window_extent().width < step for t in labels)
+            assert all(text.get_window_extent().width < step for text in panel.texts)
+            plt.close(figure)
+
+
+def test_a_system_looks_the_same_in_every_figure_and_floors_differ(usual_run: RunFolder) -> None:
+    choice = TableChoice(metrics=("cue_contrast", "judge_r0", "reply_wer"))
+    runs = merge_runs([usual_run], choice=choice)
+    looks: dict[str, set[str]] = {}
+    with styled(None) as plt:
+        for metric in metrics_of(runs):
+            figure = draw_bars(plt, runs, WIDTHS["page"], None, metric=metric)
+            (legend,) = figure.legends
+            names = [text.get_text() for text in legend.get_texts()]
+            for name, handle in zip(names, legend.legend_handles, strict=True):
+                if "(" not in name and name != "chance":
+                    looks.setdefault(name, set()).add(f"{handle.get_edgecolor()}{handle.get_hatch()}")
+            plt.close(figure)
+        board = present(runs.board)
+        floors = replace(runs, board=replace(board, roles=dict.fromkeys(board.roles, "floor")))
+        figure = draw_bars(plt, floors, WIDTHS["page"], None, metric=metrics_of(runs)[0])
+        assert len({line.get_marker() for line in figure.legends[0].legend_handles}) == len(board.roles)
+        plt.close(figure)
+    assert len(looks) > 1
+    assert [len(found) for found in looks.values()] == [1] * len(looks)
 
 
 def test_a_radar_needs_three_tasks_and_holds_six_systems(
