@@ -129,6 +129,7 @@ The split is my-data/mood/splits/1.json; another one is 2.json, and neither is e
 def export_split(folder: Path, parts: tuple[str, ...], by: str, leave_out: bool, seed: int) -> None:
     """Draw a frozen split of a task: no speaker and no sentence in two parts."""
     from echat_eval.errors import UsageError
+    from echat_eval.task.split import split_versions
     from echat_eval.task.split_draw import new_split, split_lines
 
     shares: dict[str, float] = {}
@@ -141,8 +142,10 @@ def export_split(folder: Path, parts: tuple[str, ...], by: str, leave_out: bool,
     if len(shares) < len(parts):
         raise UsageError(f"--part {' --part '.join(parts)}: a part is named twice; name each once")
     factors = tuple(name.strip() for name in by.split(",") if name.strip())
+    before = split_versions(folder)
     path, split, samples = new_split(folder, shares, by=factors, seed=seed, leave_out=leave_out)
+    same = ", which is the same" if split.version in before else ""
     show(
         *split_lines(split, samples),
-        f"{path}: version {split.version}; use it with --part {next(iter(shares))}",
+        f"{path}: version {split.version}{same}; use it with --part {next(iter(shares))}",
     )

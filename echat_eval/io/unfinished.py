@@ -203,6 +203,8 @@ class NewFolder:
 
     def __enter__(self) -> NewFolder:
         half_made = is_half_made(self.folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: a file, expected a folder; choose another --out")
         if self.folder.exists() and not (half_made or self._is_empty()):
             raise UsageError(f"{self.folder}: {self._occupied}")
         for name in self._beside:

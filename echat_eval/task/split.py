@@ -42,6 +42,7 @@ __all__ = [
     "linking_keys",
     "part_samples",
     "read_split",
+    "split_path",
     "split_versions",
     "with_version",
     "write_split",
@@ -151,13 +152,18 @@ def split_versions(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
+def split_path(folder: Path, version: int) -> Path:
+    """Return the file of a version of a task's split."""
+    return folder / _FOLDER / f"{version}.json"
+
+
 def write_split(folder: Path, split: Split) -> Path:
     """Write a version of a split; return its path.
 
     Raises:
         UsageError: the version exists already.
     """
-    path = folder / _FOLDER / f"{split.version}.json"
+    path = split_path(folder, split.version)
     if path.exists():
         raise UsageError(f"{path}: already exists, and a split is never changed; draw the next version")
     path.parent.mkdir(exist_ok=True)
@@ -179,7 +185,7 @@ def read_split(folder: Path, version: int | None = None) -> Split:
             f"{display_path(folder)}: no split version {version or 'at all'} (versions: {known}); draw one "
             f"with `echat-eval export split {display_path(folder)} --part dev=0.5 --part test=0.5`"
         )
-    path = folder / _FOLDER / f"{version or versions[-1]}.json"
+    path = split_path(folder, version or versions[-1])
     shown = display_path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.errors import UsageError
+from echat_eval.errors import BadData, UsageError
 from echat_eval.stats import as_design, connected_clusters, units_of
 from echat_eval.task.faults import FaultList
 from echat_eval.task.folder import read_contents
-from echat_eval.task.split import FACTORS, PART_NAME, Split, linking_keys, split_versions, write_split
+from echat_eval.task.split import (
+    FACTORS,
+    PART_NAME,
+    Split,
+    linking_keys,
+    read_split,
+    split_path,
+    split_versions,
+    write_split,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +203,8 @@ def new_split(
 ) -> tuple[Path, Split, tuple[Sample, ...]]:
     """Draw the next version of a task's split and write it; return path, split and the task's samples.
 
+    If the newest version is the same split, that one is returned and none is written.
+
     Args:
         folder: the task's folder.
         shares, by, seed, leave_out: as in `draw_split`.
@@ -214,6 +226,10 @@ def new_split(
         left_out=drawn.left_out,
     )
     assert not split.faults(contents.samples, contents.sha256)
+    with suppress(BadData):  # no version yet, or a damaged one, which the next one replaces
+        newest = read_split(folder)
+        if newest == replace(split, version=newest.version):
+            return split_path(folder, newest.version), newest, contents.samples
     return write_split(folder, split), split, contents.samples
 
 

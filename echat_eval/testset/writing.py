@@ -202,6 +202,17 @@ def _counted(dropped: Sequence[Dropped]) -> list[tuple[str, int]]:
     return Counter(row.reason for row in dropped).most_common()
 
 
+def _licence_line(licences: Sequence[str], result: str) -> str:
+    """Return the licences of voices and sounds as sentences.
+
+    >>> _licence_line(["a voice (MIT)", "Sounds: computed"], "CC0 1.0")
+    'Voices and events: a voice (MIT). Sounds: computed. Licence of the result: CC0 1.0.'
+    """
+    return ". ".join(
+        ["Voices and events: " + licences[0], *licences[1:], f"Licence of the result: {result}."]
+    )
+
+
 def _data_card(
     plan: Plan, groups: Sequence[Group], dropped: Sequence[Dropped], licences: Sequence[str]
 ) -> str:
@@ -222,7 +233,7 @@ def _data_card(
         _table("Language", languages),
         _table("Label", labels),
         _table("Speaker", {f"{name} ({language})": n for (language, name), n in speakers.items()}),
-        "Voices and events: " + "; ".join(licences) + f". Licence of the result: {plan.licence}.",
+        _licence_line(licences, plan.licence),
         "",
     ]
     if dropped:

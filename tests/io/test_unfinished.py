@@ -57,6 +57,9 @@ def test_a_finished_folder_is_refused(tmp_path: Path, source: Path) -> None:
     assert not is_half_made(tmp_path / "out")
     with pytest.raises(UsageError, match="not empty; choose another --out"):
         make(tmp_path / "out", source)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="a file, expected a folder; choose another --out"):
+        make(tmp_path / "file", source)
 
 
 def add_file(out: Path) -> None:

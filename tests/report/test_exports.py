@@ -181,7 +181,7 @@ def test_results_for_the_hub_are_the_numbers_of_the_leaderboard(usual_run: RunFo
         ({"split": ""}, "--split '': expected one word"),
     ],
 )
-def test_what_goes_to_the_hub_is_checked(given: dict[str, str], message: str) -> None:
+def test_an_unsafe_name_or_address_for_the_hub_is_refused(given: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         HubTarget(**{"dataset": "me/demo", **given})
     assert "\n" not in str(caught.value)

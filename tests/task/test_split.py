@@ -16,7 +16,7 @@ from echat_eval.errors import BadData, UnknownName, UsageError
 from echat_eval.records import AudioRef, Sample
 from echat_eval.task import load_task
 from echat_eval.task.select import select_tasks
-from echat_eval.task.split import read_split
+from echat_eval.task.split import read_split, split_versions
 from echat_eval.task.split_draw import draw_split, new_split
 from tests.support.tones import write_task
 
@@ -163,11 +163,14 @@ def test_the_command_writes_a_split_and_a_part_is_exported(tmp_path: Path) -> No
         assert result.exception is None, result.exception
         return result.output
 
-    shown = call(
-        "export", "split", str(folder), "--part", "dev=0.25", "--part", "test=0.75", "--by", "sentence"
-    )
+    words = ("export", "split", str(folder), "--part", "dev=0.25", "--part", "test=0.75", "--by", "sentence")
+    shown = call(*words)
     assert re.search(r"dev: 4 samples \(2 sentences\); emotion happy 2, emotion sad 2", shown)
     assert "version 1; use it with --part dev" in shown
+    assert "version 1, which is the same; use it" in call(*words)
+    assert split_versions(folder) == [1]
+    call(*words, "--seed", "1")
+    assert split_versions(folder) == [1, 2]
     out = tmp_path / "requests"
     call("export", "requests", "--task", "emotion", "--data", str(folder), "--part", "dev", "--out", str(out))
     assert len((out / "requests.jsonl").read_text().splitlines()) == 4
