@@ -128,12 +128,13 @@ def build_report(
             notes += write_figures(merged, outlet, trend=trend, progress=progress, ratings=ratings)
             paths.append(out / "figures")
         if "page" in only:
-            from echat_eval.report.anonymous import disguise_of
+            from echat_eval.report.anonymous_names import disguise_of
             from echat_eval.report.page import PageFront, write_page
             from echat_eval.report.people import with_people
 
             hidden = disguise_of(folders) if anonymous else None
             whole = TableChoice(names=hidden.names if hidden else {})
+            notes += hidden.notes if hidden else ()
             if choice != whole:
                 merged = merge_runs(folders, within=within, headline=lead, choice=whole)
             if ratings is not None:

@@ -180,14 +180,15 @@ def write_page(
     runs = runs if hidden is None else hidden.disguised(runs)
 
     def write(name: str, value: Any) -> None:
-        shown = value if hidden is None else hidden.value(value)
-        outlet.write(f"{folder}/data/{name}.js", data_script(name, shown))
+        outlet.write(f"{folder}/data/{name}.js", data_script(name, value))
 
     for path in page_assets("page"):
         outlet.write(f"{folder}/{path.name}", path.read_bytes())
     audible = {task for task in runs.tasks if with_audio or may_pass_on(runs.tasks, task)}
-    head = {"title": front.title, "authors": front.authors, "anonymous": hidden is not None}
-    write("board", {**head, **board_data(runs, published, audible)})
+    title = front.title if hidden is None else hidden.text(front.title)
+    head = {"title": title, "authors": front.authors, "anonymous": hidden is not None}
+    board = board_data(runs, published, audible)
+    write("board", {**head, **(board if hidden is None else hidden.board(board))})
     write("index", index_data(runs))
     samples = list(runs.samples.values())
     withheld = withheld_audio(runs.tasks, samples, with_audio=with_audio)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 import pytest
 
 from echat_eval.errors import SystemFailure, UsageError
+from echat_eval.io import jsonl
 from echat_eval.io.hashing import file_sha256
 from echat_eval.leaderboard.build import build_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.records import AudioRef, Reply, Request
-from echat_eval.report.anonymous import disguise_of
+from echat_eval.report.anonymous_names import disguise_of
 from echat_eval.report.human import human_means
 from echat_eval.report.pack import build_report
 from echat_eval.report.runs import merge_runs
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.store.select import open_run
 from echat_eval.testing import ScriptedSystem
 from tests.support.report_runs import data_of, rated
 from tests.support.scripted_world import make_run, make_task, marks_scorer, scripted_system
@@ -95,7 +98,7 @@ def test_no_file_has_a_name_or_a_place(secret_run: RunFolder, tmp_path: Path) ->
     assert found["blind"] == []
     assert set(SECRETS) - set(found["named"]) <= {"runs-of-ada"}, "the run itself names them"
     board = data_of(page, "board")
-    assert [s["name"] for s in board["systems"]] == ["System A", "canned", "Floor A"]
+    assert [s["name"] for s in board["systems"]] == ["System A", "Floor A", "canned"]
     assert (board["title"], board["anonymous"]) == ("Of System A", True)
     sample = data_of(page, "shard-0")[0]
     assert (data_of(page, "index")["rows"][0][1], sample["speaker"]) == ("s1", "s1")
@@ -137,12 +140,76 @@ def test_people_rate_systems_under_their_letters(usual_run: RunFolder, tmp_path:
         assert cells[names.get(system, system)][task]["value"] == mean.estimate.value
 
 
-def test_short_and_usual_words_stay_words(usual_run: RunFolder) -> None:
+def test_letters_do_not_depend_on_names(usual_run: RunFolder) -> None:
+    path = usual_run.path
+    letters = disguise_of([usual_run]).names
+    assert set(letters) == {"average", "careful", "text-only"}
+    renamed = {name: f"{start}-{name[:4]}" for start, name in zip("zyx", sorted(letters), strict=True)}
+    other = disguise_of([open_run(f"{new}={path}:{old}") for old, new in renamed.items()])
+    assert other.names == {renamed[name]: letter for name, letter in letters.items()}
+    backwards = disguise_of([open_run(f"{path}:{name}") for name in sorted(letters, reverse=True)])
+    assert backwards.names == letters
+
+
+def test_lists_of_the_page_have_the_order_of_letters(usual_run: RunFolder, tmp_path: Path) -> None:
+    board = data_of(anonymous(usual_run, tmp_path / "out", within=50.0), "board")
+    names = [system["name"] for system in board["systems"]]
+    assert names == ["System A", "System B", "System C", *names[3:]]
+    assert board["equivalent"]["pairs"] == sorted(board["equivalent"]["pairs"])
+    assert board["equivalent"]["pairs"]
+
+
+def test_words_of_floors_and_of_every_language_stay(usual_run: RunFolder) -> None:
     hidden = disguise_of([usual_run])
-    assert hidden.names == {"average": "System A", "careful": "System B", "text-only": "System C"}
     text = f"a reference, canned; {getpass.getuser()}"
     assert hidden.text(text).startswith("a reference, canned; ")
-    assert hidden.value({"careful": [1, "Careful!", None]}) == {"System B": [1, "System B!", None]}
+    letter = hidden.names["careful"]
+    assert hidden.value({"careful": [1, "Careful!", None]}) == {"careful": [1, f"{letter}!", None]}
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("happy", "an ordinary word"),
+        ("replies", "an ordinary word"),
+        ("emotion", "an ordinary word"),
+        ("letter", "in the words of the samples"),
+        ("r1", "fewer than 3 letters"),
+    ],
+)
+def test_a_name_that_is_a_word_is_refused(tmp_path: Path, name: str, problem: str) -> None:
+    task = make_task(tmp_path / "tasks", "emotion", 1)
+    run = make_run(tmp_path / "run", [task], [scripted_system(name, 0.5, text="A happy letter, r1.")])
+    with pytest.raises(UsageError, match=f"'{name}': .*{problem}.*NAME=RUN:{name}"):
+        build_report([str(run.path)], tmp_path / "no", progress=Silent(), only=["page"], anonymous=True)
+    made = build_report(
+        [f"other={run.path}:{name}"], tmp_path / "out", progress=Silent(), only=["page"], anonymous=True
+    )
+    assert any(f"not searched for the name '{name}'" in note for note in made.notes)
+    page = tmp_path / "out" / "page"
+    details = data_of(page, "shard-0")[0]
+    assert details["replies"]["System A"]["text"] == "A happy letter, r1."
+    assert details["replies"]["System A"]["perceived"].keys() == {"emotion", "age"}
+    assert [task["name"] for task in data_of(page, "board")["tasks"]] == ["emotion"]
+
+
+def test_a_judge_that_only_its_users_know_has_a_letter(usual_run: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(usual_run.path, tmp_path / "run")
+    manifest = jsonl.loads((tmp_path / "run" / "manifest.json").read_bytes())
+    marks = manifest["scorers"].pop("marks")
+    for model, kept in (("gpt-4o", "judge_r0"), ("lab/acme-70b", "judge_a")):
+        manifest["scorers"]["judged:r0"] = marks | {"settings": {"model": model}}
+        (tmp_path / "run" / "manifest.json").write_text(jsonl.dumps(manifest))
+        page = anonymous(RunFolder(tmp_path / "run"), tmp_path / kept)
+        board = data_of(page, "board")
+        rows = [r for d in data_of(page, "shard-0") for x in d["replies"].values() for r in x["scores"]]
+        assert kept in board["cells"]
+        title = "Judge r0" if kept == "judge_r0" else "Judge A"
+        assert (kept, title) in {(m["name"], m["title"]) for m in board["metrics"]}
+        assert kept in {row["metric"] for row in rows}
+        assert kept in data_of(page, "index")["values"]
+        models = {m for row in rows if row["metric"] == kept for m in row["evidence"].get("models", ())}
+        assert models == {"Judge A"}, "served by a model that no price list has"
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_a_withheld_recording_is_no_reply_either(
     (run.path / "responses.jsonl").write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
     exported(RunFolder(run.path), tmp_path / "out", audio="path", with_private=True)
     replies = pq.read_table(tmp_path / "out" / "responses.parquet").to_pylist()
-    heard = {row["task"] for row in replies if row["system"] == "careful" and row["audio"] is not None}
-    assert heard == {"emotion"}
+    tasks = {row["task"] for row in replies if row["system"] == "careful" and row["audio"] is not None}
+    assert tasks == {"emotion"}
 
 
 def test_a_run_of_private_tasks_alone_is_refused(usual_run: RunFolder, tmp_path: Path) -> None:
