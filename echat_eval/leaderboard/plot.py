@@ -71,7 +71,8 @@ def plot(board: Leaderboard, path: Path) -> bool:
         for y, (name, role, _) in enumerate(rows):
             summary = board.summaries.get((name, column, metric.name))
             if summary is None or summary.estimate is None:
-                panel.text(0, y, "n/a", ha="center", va="center", color="0.5", fontsize=8)
+                middle = panel.get_yaxis_transform()  # the width of the panel, whatever its numbers
+                panel.text(0.5, y, "n/a", transform=middle, ha="center", va="center", color="0.5", fontsize=8)
                 continue
             e = summary.estimate
             colour, marker = (
