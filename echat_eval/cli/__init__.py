@@ -31,7 +31,7 @@ __all__ = ["COMMANDS", "HIDDEN", "command_line", "main", "run_program"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
         "echat_eval.cli.demo:demo",
-        "Evaluate two small systems on the demo split, from start to end.",
+        "Evaluate two small systems, floors and a ceiling on the demo split.",
     ),
     "run": (
         "echat_eval.cli.run:run",

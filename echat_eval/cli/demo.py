@@ -37,7 +37,7 @@ BROKEN = "command:false"
 )
 @click.option("--no-cache", is_flag=True, help="Do not read or write the cache that runs share.")
 def demo(out: Path, no_cache: bool) -> int:
-    """Evaluate two small systems on the demo split: no key, no GPU, no download.
+    """Evaluate two small systems, floors and a ceiling on the demo split: no key, no GPU, no download.
 
     It prints what they detect and act on, and what the gate decides. Beside the run folder it leaves the
     experiment file, the policy of the gate, a page with audio, and the run of a system that always fails.

@@ -38,10 +38,11 @@ Examples:
   echat-eval run --system cascade --judge m --set judge.url=http://127.0.0.1:8000/v1
   echat-eval run experiment.yaml --until-decided --policy gate.yaml --against accepted/main
   echat-eval run --system mine=http://127.0.0.1:9000/ --task emotion --ask emotion
-Run the same command again to do only what is missing. --headline METRIC
-selects the metric that leads and ranks. --set also takes
+Run the same command again to do only what is missing. --set also takes
 settings of judge, runner and executor, as in an experiment file:
-judge.timeout=600, runner.tries=5, executor.name=ray (docs/experiment.md)."""
+judge.timeout=600, runner.tries=5, executor.name=ray. Not all options are
+shown here: docs/experiment.md lists --headline (the metric that leads and
+ranks) and others, such as --language and --controls."""
 )
 @click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[FILE|FOLDER]")
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click import Option
 from click.testing import CliRunner
 
 from echat_eval.cli import COMMANDS, HIDDEN, command_line
@@ -143,6 +144,11 @@ def test_help_of_run_is_short_and_older_spellings_still_parse() -> None:
     text = invoke(run_command, "--help").output
     options = re.findall(r"^  (?:-\w, )?--[a-z-]+", text, flags=re.MULTILINE)
     assert len(options) <= 12, options
+    assert "docs/experiment.md lists" in " ".join(text.split())
+    listed = Path(__file__).resolve().parents[2].joinpath("docs", "experiment.md").read_text(encoding="utf-8")
+    table = listed[listed.index("These options also exist") :]
+    hidden = [p.secondary_opts or p.opts for p in run_command.params if isinstance(p, Option) and p.hidden]
+    assert [names for names in hidden if f"`{names[0]}" not in table] == []
     older = ["--judge-url", "http://x/v1", "--rubric", "echat-r1", "--judge-repeats", "2", "--judge-prose"]
     older += ["--judge-calls", "3", "--judge-timeout", "9", "--judge-set", "seed=1", "--controls", "4"]
     older += [
