@@ -58,6 +58,11 @@ class Recording:
     centre: float
     picture: Floats
 
+    @property
+    def crest(self) -> float | None:
+        """Return how far the peak lies above the level, dB; None: silence only."""
+        return None if self.level is None else float(20 * np.log10(self.peak)) - self.level
+
 
 def measure(sample: Sample) -> Recording:
     """Return the measures of a sample's recording.

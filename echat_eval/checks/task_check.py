@@ -51,6 +51,7 @@ CHECKS = (
     "source",
     "language",
     "level",
+    "peak",
     "similar-words",
     "same-sound",
     "clipping",

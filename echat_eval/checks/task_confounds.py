@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.checks.task_data import text_of
-from echat_eval.checks.task_features import indicators, level_features, order_features, relative, standardised
+from echat_eval.checks.task_features import (
+    decibel_features,
+    indicators,
+    order_features,
+    relative,
+    standardised,
+)
 from echat_eval.checks.task_finding import Finding
 from echat_eval.checks.task_leaks import ALLOWED, POWER, SEEN, best_possible, leak_of
 from echat_eval.checks.task_words import STRENGTH, embeddings, word_features
@@ -131,7 +137,9 @@ def _sources(
     )
     yield from _categories(data, samples, labelled)
     if recordings is not None:
-        yield _level([recordings[row] for row in labelled.rows], labelled)
+        measured = [recordings[row] for row in labelled.rows]
+        yield _level(measured, labelled)
+        yield _peak(measured, labelled)
 
 
 def _embedding(
@@ -233,10 +241,24 @@ def _level(recordings: Sequence[Recording], labelled: Labelled) -> Source:
         check="level",
         section="confounds",
         remedy="scale the recordings to one level",
-        features=level_features(recordings, labelled.groups),
+        features=decibel_features([r.level for r in recordings], labelled.groups),
         measures=[-100.0 if r.level is None else r.level for r in recordings],
         unit="dB",
         same="every recording is within half a dB of the median",
+    )
+
+
+def _peak(recordings: Sequence[Recording], labelled: Labelled) -> Source:
+    """Return the peak above the level, which a filter or another voice changes and scaling does not."""
+    crests = [r.crest for r in recordings]
+    return Source(
+        check="peak",
+        section="confounds",
+        remedy="record or make every label in the same way, or limit all peaks to one height above the level",
+        features=decibel_features(crests, labelled.groups),
+        measures=[0.0 if crest is None else crest for crest in crests],
+        unit="dB above the level",
+        same="every peak is within half a dB of the median",
     )
 
 

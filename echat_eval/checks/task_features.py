@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from echat_eval.checks.task_audio import Recording
-
     Codes = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["indicators", "level_features", "order_features", "relative", "standardised"]
+__all__ = ["decibel_features", "indicators", "order_features", "relative", "standardised"]
 
 #: Stretches of the file in which labels may be collected.
 _STRETCHES = 10
@@ -70,12 +68,12 @@ def order_features(count: int, rows: Codes, groups: Codes) -> Floats:
     return standardised(np.concatenate(parts, axis=1))
 
 
-def level_features(recordings: Sequence[Recording], groups: Codes) -> Floats:
-    """Return the levels of recordings, alone and beside their group; a silent one has the lowest.
+def decibel_features(decibels: Sequence[float | None], groups: Codes) -> Floats:
+    """Return levels or peaks of recordings, alone and beside their group; a silent one has the lowest.
 
     They are in whole dB from the median: people do not notice less, and an event changes a mean by as much.
     """
-    levels = [r.level for r in recordings if r.level is not None]
-    lowest, middle = min(levels, default=0.0), float(np.median(levels)) if levels else 0.0
-    found = [(lowest if r.level is None else r.level) - middle for r in recordings]
+    known = [value for value in decibels if value is not None]
+    lowest, middle = min(known, default=0.0), float(np.median(known)) if known else 0.0
+    found = [(lowest if value is None else value) - middle for value in decibels]
     return relative(np.round(np.array(found)), groups)

@@ -208,9 +208,7 @@ def _licence_line(licences: Sequence[str], result: str) -> str:
     >>> _licence_line(["a voice (MIT)", "Sounds: computed"], "CC0 1.0")
     'Voices and events: a voice (MIT). Sounds: computed. Licence of the result: CC0 1.0.'
     """
-    return ". ".join(
-        ["Voices and events: " + licences[0], *licences[1:], f"Licence of the result: {result}."]
-    )
+    return "Voices and events: " + ". ".join([*licences, f"Licence of the result: {result}."])
 
 
 def _data_card(

@@ -60,6 +60,7 @@ def _other_cue(group: int, place: int, row: dict[str, Any]) -> None:
         ("words", _own_words, {}),
         ("duration", None, {"seconds": (0.3, 0.4)}),
         ("level", None, {"level": (-20.0, -26.0)}),
+        ("peak", None, {"spike": (0.0, 0.8)}),
         ("silence-before", None, {"before": (0.1, 0.2), "seconds": (0.4, 0.3)}),
         ("silence-after", None, {"after": (0.1, 0.2), "seconds": (0.4, 0.3)}),
         ("dc-offset", None, {"centre": (0.0, 0.02)}),

@@ -45,7 +45,7 @@ def write_planted(
         groups: number of contrast groups.
         change: of a row.
         sound: seconds, level (dB), clip (1: cut off at the peak) seconds of silence before and
-            after the sound, and centre (DC offset) of a recording.
+            after the sound, centre (DC offset) and spike (one sample of this height) of a recording.
         cue, labels: of the task.
         seed: of the noise and the order.
     """
@@ -61,6 +61,7 @@ def write_planted(
                 "before": 0.0,
                 "after": 0.0,
                 "centre": 0.0,
+                "spike": 0.0,
                 **sound(group, place),
             }
             name = f"audio/{len(rows)}.wav"
@@ -107,6 +108,8 @@ def _write_noise(path: Path, rng: np.random.Generator, wanted: Mapping[str, floa
     if wanted["clip"]:
         limit = 0.25 * np.abs(wave).max()
         wave = np.clip(wave, -limit, limit)
+    if wanted["spike"]:
+        wave[count // 2] = wanted["spike"]
     silences = [np.zeros(round(wanted[end] * RATE)) for end in ("before", "after")]
     wave = np.concatenate([silences[0], wave, silences[1]]) + wanted["centre"]
     soundfile.write(path, wave, RATE, subtype="PCM_16")
