@@ -432,8 +432,10 @@ def of_notebook_text(run: ev.Run, _: Files) -> dict[Key, Shown]:
         "n/a",
         *(t for t in metrics if metrics[t] not in BY_TASK),
     ]
-    tasks = shown_view(run).board.tasks
-    titles = (["rank", "system", "all", *tasks], ["system", *tasks], others)
+    board = shown_view(run).board
+    tone = next(metric for metric in board.metrics if metric.name == TONE.name)
+    first, by_task_only = board.columns(board.headline), board.columns(tone)
+    titles = (["rank", "system", *first], ["system", *by_task_only], others)
     lines = [
         headline.strip("\n").splitlines()[1:],
         second.strip("\n").splitlines(),
@@ -882,11 +884,18 @@ def from_lines(run: ev.Run, text: str) -> dict[Key, Shown]:
     return found
 
 
+def said(text: Any) -> str:
+    """Return the English of a text of the page's data: itself, or a template with its values."""
+    if isinstance(text, str):
+        return text
+    return str(text["say"]).format(**{name: said(value) for name, value in text["with"].items()})
+
+
 def of_share_page(run: ev.Run, files: Files) -> dict[Key, Shown]:
     board = page_data(files, "board")
     equivalent = board["equivalent"]["pairs"]
     line = f"Within ±{WITHIN} % of each other (95 %): {'; '.join(map(' and '.join, equivalent))}."
-    shares = [text for lines in board["shares"].values() for text in (*lines, "")]
+    shares = [said(text) for lines in board["shares"].values() for text in (*lines, "")]
     return from_lines(run, "\n".join([line, *shares]))
 
 

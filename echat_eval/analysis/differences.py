@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ImputedEstimates", "difference", "level", "observed_differences", "share_over"]
 
+#: A standard error of this share of the mean is rounding: the clusters' means are equal.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImputedEstimates:
@@ -296,16 +299,25 @@ def _with_interval(
     """Return an estimate with an interval, or None.
 
     Constant differences have no spread of their own, whether nothing moved or all moved together: the
-    interval is what this number of clusters excludes on the metric's range. Only if all replies are the same
-    bytes, and so are their scores, is it certain that nothing changed.
+    interval is what this number of clusters excludes on the metric's range. The same holds where the means
+    of the clusters are equal and not 0: scores are whole numbers, and few clusters easily agree. Differences
+    that cancel in every cluster do confirm each other. Only if all replies are the same bytes, and so are
+    their scores, is it certain that nothing changed.
     """
     if found.se is None or found.clusters < min_clusters:
         return None
     if same_replies:
         return replace(found, low=0.0, high=0.0, se=0.0, se_low=0.0, se_high=0.0)
-    if found.low is not None:
+    if found.low is not None and (found.value == 0 or found.se > _ROUNDING * abs(found.value)):
+        return _within(found, rule.width)
+    return None if rule.width is None else _within(_never_varied(found, rule.width), rule.width)
+
+
+def _within(found: Estimate, width: float | None) -> Estimate:
+    """Return the estimate without the part of its interval that two values of the range cannot reach."""
+    if width is None or found.low is None or found.high is None:
         return found
-    return None if rule.width is None else _never_varied(found, rule.width)
+    return replace(found, low=max(found.low, -width), high=min(found.high, width))
 
 
 def _never_varied(found: Estimate, width: float) -> Estimate:

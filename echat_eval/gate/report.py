@@ -127,7 +127,7 @@ def step_lines(decision: Decision) -> list[str]:
 
 
 def difference_text(decision: Decision) -> str:
-    """Return the primary difference with its bounds, or that it cannot be told."""
+    """Return the primary difference with its bounds, or "cannot tell" without a difference."""
     if decision.difference is None:
         return "cannot tell"
     return f"{_signed(decision.difference.value)}{_interval(decision.low, decision.high)}"

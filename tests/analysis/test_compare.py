@@ -80,6 +80,22 @@ def test_tasks_are_paired_t_tests_adjusted_by_holm(table: Table) -> None:
     assert pooled.n == 200
 
 
+def test_clusters_that_agree_by_chance_exclude_little_and_no_interval_leaves_the_range(table: Table) -> None:
+    one = table(n=4, per_cluster=2)
+    other = one.assign(value=one["value"] - np.tile([28.0, 0.0], 2))
+    got = compare(run("a", one), run("b", other), metrics=RULES)
+    pooled = next(cell for cell in got.cells if cell.part == "pooled")
+    assert present(pooled.difference).value == pytest.approx(-14)
+    # Two clusters: at most 1 - 0.025 ** (1 / 2) of all differ from these, by up to 100 points.
+    assert (pooled.low, pooled.high) == pytest.approx(
+        (-14 - 100 * (1 - 0.025**0.5), -14 + 100 * (1 - 0.025**0.5))
+    )
+    assert present(pooled.p) > 0.2
+    apart = one.assign(value=np.repeat([0.0, 90.0], 2)), one.assign(value=np.repeat([90.0, 0.0], 2))
+    wide = compare(run("a", apart[0]), run("b", apart[1]), metrics=RULES)
+    assert all((cell.low, cell.high) == (-100, 100) for cell in wide.cells if cell.part == "pooled")
+
+
 def test_shares_and_flips_follow_the_direction(table: Table) -> None:
     one = table(n=40, per_cluster=2)
     other = one.assign(value=one["value"] + np.tile([0.0, 3.0, -5.0, -1.0], 10))

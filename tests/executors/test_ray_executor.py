@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -37,6 +38,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file <_io.* name='/dev/null':ResourceWarning"),
     pytest.mark.filterwarnings("ignore:subprocess \\d+ is still running:ResourceWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def files_of_ray() -> Iterator[None]:
+    """Collect what ray left open while the warning is ignored, not in a later test."""
+    yield
+    gc.collect()
+
 
 QUICK_RETRY = RetryPolicy(tries=2, first_wait=0.0)
 OBJECT_STORE_BYTES = 100 * 2**20
