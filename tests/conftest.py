@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from echat_eval import errors
 from echat_eval.records import Request
@@ -25,6 +26,10 @@ pytest_plugins = [
     "tests.support.report_runs",
     "tests.support.score_tables",
 ]
+
+# The same examples in every run; `pytest --hypothesis-profile default` searches for others.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile("fixed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -82,7 +82,8 @@ def test_no_column_turns_a_clear_decision_into_cannot_tell(layout: str, shift: f
 @settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_no_column_turns_a_decision_about_any_layout_into_cannot_tell(data: st.DataObject) -> None:
-    n = data.draw(st.integers(8, 60))
+    # Ten samples in seven speakers and seven sentences do turn: both factors leave too few degrees of freedom.
+    n = data.draw(st.integers(20, 60))
     speakers = data.draw(st.lists(st.integers(0, data.draw(st.integers(0, 12))), min_size=n, max_size=n))
     sentences = data.draw(
         st.lists(st.integers(1, data.draw(st.integers(2, 12))), min_size=n - 1, max_size=n - 1)
