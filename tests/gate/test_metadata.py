@@ -81,8 +81,9 @@ def test_no_column_turns_a_clear_decision_into_cannot_tell(layout: str, shift: f
 @pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.data())
-def test_no_column_turns_a_decision_about_any_layout_into_cannot_tell(data: st.DataObject) -> None:
-    # Ten samples in seven speakers and seven sentences do turn: both factors leave too few degrees of freedom.
+def test_no_column_turns_a_decision_about_drawn_layouts_into_cannot_tell(data: st.DataObject) -> None:
+    # A search at random finds rare layouts that do turn, such as 10 samples in 7 speakers and 9 sentences: both
+    # factors leave few degrees of freedom.
     n = data.draw(st.integers(20, 60))
     speakers = data.draw(st.lists(st.integers(0, data.draw(st.integers(0, 12))), min_size=n, max_size=n))
     sentences = data.draw(
