@@ -138,7 +138,7 @@ def _decision(
     source = "the differences of these runs"
     plan = plan_of_differences(rows, first.imputations, policy, tests=len(tests), source=source)
     reasons = [blocker.text for blocker in provenance.blockers]
-    # Of a regression the rules that are broken come before those that nobody can tell.
+    # Of a regression the broken rules come before the open ones.
     blocking = sorted(
         (rule for rule in rules if blocks(rule)),
         key=lambda rule: (outcome == "regress" and rule.state != "broken", rule.kind != "share"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,12 @@ def test_a_diff_names_what_would_change_and_writes_nothing(tmp_path: Path) -> No
     old = run_of(tmp_path / "a", write_task(tmp_path / "old"))
     ev.accept(old, kept, now=NOON)
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
-    values = iter(range(100))
-    scorers = [ScriptedScorer(lambda _: 60.0 + next(values) % 3, name) for name in ("fixed", "other")]
+
+    def graded(name: str) -> ScriptedScorer:
+        values = count()
+        return ScriptedScorer(lambda _: 60.0 + next(values) % 3, name)
+
+    scorers = [graded("fixed"), graded("other")]
     new = run_of(tmp_path / "b", write_task(tmp_path / "new", groups=5), scorers=scorers)
     done = CliRunner().invoke(gate_command, ["accept", str(new.path), "--to", str(kept), "--diff"])
     lines = done.output.splitlines()
@@ -168,7 +173,7 @@ def test_a_diff_names_what_would_change_and_writes_nothing(tmp_path: Path) -> No
     assert "metric 'other': new" in lines
     assert any(line.startswith("task 'emotion': another version (") for line in lines)
     assert "samples: 8 in both, 2 new, 0 no longer there" in lines
-    assert any(line.startswith("  all tasks") and "+10." in line for line in lines)
+    assert any(line.startswith("  all tasks") and "+10." in line for line in lines), lines
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
     with pytest.raises(BadData, match="no baseline of `gate accept` yet"):
         baseline_changes(new.path, tmp_path / "absent")
