@@ -74,17 +74,9 @@ def shown_pair(samples: Iterable[Sample]) -> tuple[Sample, Sample] | None:
 
 def _replies(run: Run, pair: tuple[Sample, Sample], width: int) -> Table:
     """Return the replies of both systems and of a person to a pair of recordings."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(f"The same words in two voices: “{pair[0].transcript}”"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        width=width,
-    )
+    table = _titled(f"The same words in two voices: “{pair[0].transcript}”", width)
     table.add_column("reply of", width=max(map(len, (*SYSTEMS, _PEOPLE))))
     for sample in pair:
         table.add_column(Text(f"{', '.join(sample.cues.values())}: {sample.id}.wav"), ratio=1)
@@ -95,6 +87,15 @@ def _replies(run: Run, pair: tuple[Sample, Sample], width: int) -> Table:
             texts[1] = "(the same reply)"
         table.add_row(system if system != _PEOPLE else "a person", *map(Text, texts))
     return table
+
+
+def _titled(title: str, width: int) -> Table:
+    """Return an empty table of whole sentences, which fold."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=width)
 
 
 def _words(response: object) -> str:
@@ -166,18 +167,10 @@ def _shown(board: Leaderboard) -> list[tuple[str, str]]:
 
 def gate_table(decisions: Mapping[str, Decision], width: int) -> Table:
     """Return one row per decision of the gate."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     margin = max(decision.margin for decision in decisions.values())
-    table = Table(
-        title=Text(f"The gate against {SYSTEMS[0]}: the match rate may drop by {margin:g} points"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        width=width,
-    )
+    table = _titled(f"The gate against {SYSTEMS[0]}: the match rate may drop by {margin:g} points", width)
     for title in ("candidate", "decision", "difference, points", "because"):
         table.add_column(
             title, no_wrap=title == "decision", ratio=1 if title == "because" else None, overflow="fold"
