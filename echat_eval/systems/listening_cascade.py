@@ -44,7 +44,7 @@ class Subject:
 
 
 class ReplyBank:
-    """Replies by subject and manner, by manner alone, and by event.
+    """Replies by subject and manner, by manner alone, by what the words do, and by event.
 
     Args:
         path: a YAML file such as `BANK`.
@@ -63,6 +63,8 @@ class ReplyBank:
                 )
                 for entry in content["subjects"]
             ]
+            #: Reply -> words to which a plain voice gets it.
+            self.acts = {str(entry["reply"]): list(map(str, entry["words"])) for entry in content["acts"]}
             self.general = {str(k): list(map(str, v)) for k, v in content["general"].items()}
             self.events: dict[str, list[str]] = {k: list(map(str, v)) for k, v in content["events"].items()}
         except (KeyError, TypeError, AttributeError) as error:
@@ -74,9 +76,11 @@ class ReplyBank:
         if cues.event in self.events:
             return self._nearest(words, {text: (text,) for text in self.events[cues.event]})
         subject, clearly = self._subject(words)
-        if clearly or cues.manner not in self.general:  # a plain voice leaves the words to answer
+        if clearly:
             return subject.replies.get(cues.manner, subject.replies["neutral"])
-        return self._nearest(words, {text: (text,) for text in self.general[cues.manner]})
+        if cues.manner in self.general:
+            return self._nearest(words, {text: (text,) for text in self.general[cues.manner]})
+        return self._nearest(words, self.acts).replace("{words}", words)
 
     def _subject(self, words: str) -> tuple[Subject, bool]:
         """Return the subject that is nearest to the words, and whether it is clearly nearer than others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,14 @@ def test_words_choose_the_subject_and_the_voice_the_reply(bank: ReplyBank) -> No
 
 def test_words_about_no_subject_get_a_general_reply(bank: ReplyBank) -> None:
     assert bank.reply("Blue.", VoiceCues(emotion="sad")) in bank.general["sad"]
-    assert bank.reply("Blue.", VoiceCues()) == bank.subjects[0].replies["neutral"]
+
+
+def test_a_plain_voice_with_words_about_no_subject_gets_a_reply_to_what_the_words_do(bank: ReplyBank) -> None:
+    bank.acts = {"Bless it.": ["A cake."], "Go on.": ["A dog."]}
+    bank.subjects = [replace(subject, words=("Blue.",)) for subject in bank.subjects]
+    assert bank.reply("My dog is here.", VoiceCues()) == "Go on."
+    assert bank.reply("My cake is here.", VoiceCues()) == "Bless it."
+    assert bank.reply("My cake is here.", VoiceCues(emotion="sad")) in bank.general["sad"]
 
 
 def test_every_subject_has_a_reply_for_every_manner(bank: ReplyBank) -> None:
@@ -78,6 +86,7 @@ def test_every_subject_has_a_reply_for_every_manner(bank: ReplyBank) -> None:
     assert all(set(subject.replies) == manners for subject in bank.subjects)
     assert set(bank.general) == manners - {"neutral"}
     texts = [text for subject in bank.subjects for text in subject.replies.values()]
+    texts += [*bank.acts, *bank.events["cough"]]
     texts += [text for replies in bank.general.values() for text in replies]
     assert len(set(texts)) == len(texts)
 
