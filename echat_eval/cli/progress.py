@@ -86,7 +86,7 @@ class Bar:
             show(f"{name}: {total - done} of {total} rows to do", err=True)
             return
         if self._overall is None and self._stages:
-            self._overall = self._bars.add_task("all", total=0)
+            self._overall = self._bars.add_task("all, %", total=100)
         # `completed` keeps existing rows out of the speed.
         self._current = self._stages[name] = self._bars.add_task(name, total=total, completed=done)
         self._update_overall()
@@ -112,7 +112,7 @@ class Bar:
 
     def _update_overall(self) -> None:
         if self._overall is not None:
-            self._bars.update(self._overall, total=self._counts.total, completed=self._counts.done)
+            self._bars.update(self._overall, completed=int(100 * self._counts.share()))
 
     def _print_lines(self) -> None:
         while not self._ended.wait(EVERY):
@@ -136,12 +136,25 @@ def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
 
 @dataclass(slots=True)
 class _Stage:
-    """Rows of one stage: how many to do, done, done when the last line was printed, and since when."""
+    """Rows of one stage: how many to do, done, and done when the last line was printed.
+
+    Attributes:
+        began, moved: moments of the first and the last report of done rows.
+        first: rows of the first report, whose time is not known.
+    """
 
     rows: int
     done: int = 0
     shown: int = 0
     began: float | None = None
+    moved: float = 0.0
+    first: int = 0
+
+    def seconds_a_row(self) -> float | None:
+        """Return the time per row so far; None if it is not known yet."""
+        if self.began is None or self.done == self.first:
+            return None
+        return (self.moved - self.began) / (self.done - self.first)
 
 
 class _Counts:
@@ -151,6 +164,7 @@ class _Counts:
         self.total = self.done = 0
         self._began = time.monotonic()
         self._stages: dict[str, _Stage] = {}
+        self._share = 0.0
 
     def add(self, stage: str, rows: int) -> None:
         """Count a stage in."""
@@ -161,15 +175,37 @@ class _Counts:
         """Count rows of a stage, by default of the newest."""
         name = next(reversed(self._stages), None) if stage is None else stage
         if (at_work := self._stages.get(name or "")) is not None:
-            at_work.began = time.monotonic() if at_work.began is None else at_work.began
+            at_work.moved = time.monotonic()
+            if at_work.began is None:
+                at_work.began, at_work.first = at_work.moved, count
             at_work.done += count
             self.done += count
 
-    def line(self, now: float) -> str:
-        """Return how far it is, and the stages that moved since the last line; "" if nothing is left to do.
+    def share(self) -> float:
+        """Return the share of all work that is done, in time, not in rows.
 
-        Each stage has its own time left: a row of one can take as long as a thousand of another.
+        A row of one stage can take as long as a thousand of another. A stage that has not begun is taken to
+        be as fast as the mean of its kind, such as "respond"; if none has, it does not count. The share
+        never falls.
         """
+        if self.done >= self.total:
+            return 1.0
+        speeds = {name: stage.seconds_a_row() for name, stage in self._stages.items()}
+        kinds: dict[str, list[float]] = {}
+        for name, speed in speeds.items():
+            if speed is not None:
+                kinds.setdefault(name.partition(":")[0], []).append(speed)
+        work = done = 0.0
+        for name, stage in self._stages.items():
+            alike = kinds.get(name.partition(":")[0], [0.0])
+            speed = speeds[name]
+            each = sum(alike) / len(alike) if speed is None else speed
+            work, done = work + each * stage.rows, done + each * stage.done
+        self._share = max(self._share, min(done / work, 0.99) if work else 0.0)
+        return self._share
+
+    def line(self, now: float) -> str:
+        """Return how far it is, and the stages that moved since the last line; "" if all is done."""
         if self.done >= self.total:
             return ""
         open_stages = {name: stage for name, stage in self._stages.items() if stage.done < stage.rows}
@@ -180,8 +216,9 @@ class _Counts:
         ]
         for stage in self._stages.values():
             stage.shown = stage.done
-        share = 100 * self.done // self.total
-        return f"{_duration(now - self._began)}: {share} % of {self.total:,} rows done; {', '.join(texts)}"
+        elapsed, share = now - self._began, self.share()
+        left = f", about {_duration(elapsed * (1 - share) / share)} left" if share else ""
+        return f"{_duration(elapsed)}: about {int(100 * share)} % done{left}; {', '.join(texts)}"
 
 
 def _left(stage: _Stage, now: float) -> str:
