@@ -1,6 +1,6 @@
 """Ask a llama.cpp server with the embedded SmolLM2-135M for sentences, and count what survives the rules.
 
-Usage: python bench/testset/small_model.py [--sentences 16] [--out bench/results/testset-small-model.json]
+Usage: python bench/testset/small_model.py [--sentences 16] [--tries 3] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from echat_eval.errors import BadData
+from echat_eval.errors import RunError
+from echat_eval.io.jsonl import read_rows
 from echat_eval.systems.llama_server import EMBEDDED, LlamaServer
 from echat_eval.testset import build, read_plan
 
@@ -36,21 +37,24 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         out = Path(folder)
         try:
-            built = build(plan, out, stages=["texts"])
-            reasons, left = Counter(row.reason for row in built.dropped), built.sentences
-            rows = [json.loads(line) for line in (out / "work" / "sentences.jsonl").read_text().splitlines()]
-        except BadData as error:
+            left = build(plan, out, stages=["texts"]).sentences
+        except RunError as error:  # no sentence is left
             print(error)
-            reasons, left, rows = Counter(), 0, []
+            left = 0
+        rows = [row for _, row in read_rows(out / "work" / "sentences.jsonl")] if left else []
+        dropped = [row for _, row in read_rows(out / "work" / "dropped-texts.jsonl")]
     server.close()
+    options = f"--sentences {arguments.sentences} --tries {arguments.tries}"
     result = {
-        "command": f"python bench/testset/small_model.py --sentences {arguments.sentences}",
+        "command": f"python bench/testset/small_model.py {options}",
         "machine": f"{os.cpu_count()} shared cores of an AMD EPYC",
         "model": EMBEDDED,
         "wanted": arguments.sentences + 4,
-        "answers": left + sum(reasons.values()),
+        "tries": arguments.tries,
+        "answers": left + len(dropped),
         "left": left,
-        "dropped": dict(reasons.most_common()),
+        "dropped": dict(Counter(row["reason"] for row in dropped).most_common()),
+        "examples": {row["reason"]: row["detail"] for row in reversed(dropped)},
         "wall_seconds": round(time.monotonic() - started, 1),
         "sentences": [
             {"transcript": row["transcript"], "replies": [member["reply"] for member in row["members"]]}

@@ -203,10 +203,13 @@ def make_sentences(
         count = len(wanted)
         if server.meter is not None and server.meter.withheld:
             note = f"; {cost_of_a_call(plan, wanted, server.meter.table)}"
-    if not sentences:
-        raise RunError(f"{plan.name}: no sentence was written; first reason: {_first(dropped)}{note}")
-    write_rows(work / "sentences.jsonl", map(sentence_row, sentences))
     write_rows(work / "dropped-texts.jsonl", map(asdict, dropped))
+    if not sentences:
+        raise RunError(
+            f"{plan.name}: no sentence was written; first reason: {_first(dropped)}{note}; "
+            f"all reasons: {work / 'dropped-texts.jsonl'}"
+        )
+    write_rows(work / "sentences.jsonl", map(sentence_row, sentences))
     note_plan(plan, work)
     return line, count
 

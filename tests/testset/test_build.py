@@ -16,6 +16,7 @@ from echat_eval.importers.draft import Draft, ImportOptions
 from echat_eval.importers.echat import read_echat
 from echat_eval.importers.facts import TaskFacts
 from echat_eval.importers.writing import write_task
+from echat_eval.io.jsonl import read_rows
 from echat_eval.task import find_faults, load_task
 from echat_eval.testing import ScriptedChatServer
 from echat_eval.testset import Plan, assignments, build, estimate_texts, read_plan
@@ -143,6 +144,8 @@ def test_stages_and_limits(tmp_path: Path) -> None:
         limit = r"no sentence was written; first reason: no-answer, .*--max-cost.*; one call may cost up to 0\.00\d+ USD"
         with pytest.raises(RunError, match=limit):
             build(plan, tmp_path, stages=["texts"], budget=read_budget(prices, "0.000001"))
+        lost = [row["reason"] for _, row in read_rows(tmp_path / "work" / "dropped-texts.jsonl")]
+        assert set(lost) == {"no-answer"}
         assert server.requests == []
         texts = build(plan, tmp_path, stages=["texts"], budget=read_budget(prices, "1"))
         assert (texts.sentences, texts.task) == (3, None)
