@@ -38,7 +38,6 @@ QUALITY: Mapping[str, str] = {
     "match_rate_proxy": "acts on",
     "over_reaction_proxy": "over-reacts",
     "reference_similarity_proxy": "like people's",
-    "unreadable_reply": "unreadable",
 }
 _PARROT, _PEOPLE = "label-parrot", "reference"
 
