@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from echat_eval import errors
+from echat_eval.cli import exit_code
 from echat_eval.records import Request
 from echat_eval.store.keys import request_for
 from echat_eval.task import load_task
@@ -30,6 +31,11 @@ pytest_plugins = [
 # The same examples in every run; `pytest --hypothesis-profile default` searches for others.
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
+
+
+def pytest_configure() -> None:
+    """Let an interrupted program that runs inside a test raise SystemExit: it would end the tests at once."""
+    pytest.MonkeyPatch().setattr(exit_code, "end_now", sys.exit)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

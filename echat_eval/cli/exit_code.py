@@ -1,6 +1,7 @@
-"""The exit code where the address space is limited (`ulimit -v`).
+"""The exit code, whatever libraries do at the end of the process.
 
-Libraries such as OpenBLAS end the process with code 1 when they get no memory. Here, 1 means "regress".
+Where the address space is limited (`ulimit -v`), libraries such as OpenBLAS end the process with code 1 when
+they get no memory. Here, 1 means "regress".
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import atexit
 import ctypes
 import os
 import resource
+import signal
 import sys
 from typing import NoReturn
 
 from echat_eval.cli.terminal import flush
 from echat_eval.errors import Exit
 
-__all__ = ["guard_exit_code", "leave"]
+__all__ = ["end_now", "guard_exit_code", "leave"]
 
 _guarded = False
 
@@ -32,8 +34,14 @@ def guard_exit_code() -> None:
 
 def leave(code: int) -> NoReturn:
     """End the process with a code."""
-    if _guarded:
-        atexit._run_exitfuncs()  # as the interpreter does when it ends
-        flush()
-        os._exit(code)
+    if _guarded or code == Exit.INTERRUPTED:
+        end_now(code)
     sys.exit(code)
+
+
+def end_now(code: int) -> NoReturn:
+    """End the process and wait for no thread: some libraries abort it while a call of theirs is abandoned."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more cannot end it with another code
+    atexit._run_exitfuncs()  # as the interpreter does when it ends
+    flush()
+    os._exit(code)

@@ -1,4 +1,4 @@
-"""The exit code where the address space is limited."""
+"""The exit code, whatever libraries do at the end of the process."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def test_a_library_that_ends_the_process_for_lack_of_memory_gives_3(limit: str, 
     assert done.returncode == code, done.stderr
     assert done.stderr == ""
     assert (done.stdout == "tidied up\n") == (end != "library")
+
+
+ABANDONED = """
+import sys, threading, time
+from echat_eval.cli.exit_code import leave
+
+threading.Thread(target=time.sleep, args=(60,)).start()
+leave(int(sys.argv[1]))
+"""
+
+
+def test_an_interrupted_program_does_not_wait_for_an_abandoned_call() -> None:
+    done = subprocess.run([sys.executable, "-c", ABANDONED, "130"], timeout=20)
+    assert done.returncode == 130
 
 
 def test_an_error_of_any_kind_without_memory_is_no_bug_of_ours(
