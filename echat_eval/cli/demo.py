@@ -10,7 +10,7 @@ import click
 from echat_eval.cli.demo_story import SYSTEMS, print_story
 from echat_eval.cli.run import exit_code_of
 from echat_eval.cli.terminal import show
-from echat_eval.errors import NotInstalled
+from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.io.data_folder import data_folder
 
 if TYPE_CHECKING:
@@ -45,14 +45,23 @@ def demo(out: Path, no_cache: bool) -> int:
     from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
     from echat_eval.experiment.tasks import SELECTING
-    from echat_eval.io.files import copy_atomically
+    from echat_eval.io.files import check_target, copy_atomically
     from echat_eval.io.strict_yaml import read_yaml
     from echat_eval.report import build_report
 
     beside = {
         name: out.with_name(f"{out.name}{name}") for name in (".yaml", "-gate.yaml", "-broken", "-report")
     }
+    if (out / "manifest.json").exists() and not beside[".yaml"].exists():
+        raise UsageError(
+            f"{out}: a run that the demo did not make ({beside['.yaml'].name} is not beside it); "
+            "choose another folder with --out"
+        )
     content = read_yaml(EXPERIMENT).content
+    for source, left in ((EXPERIMENT, beside[".yaml"]), (POLICY, beside["-gate.yaml"])):
+        if not left.exists():
+            check_target(left, "--out")
+            copy_atomically(source, left)
     try:
         with Bar() as bar:
             run = evaluate(EXPERIMENT, out=out, cache=not no_cache, progress=bar)
@@ -67,9 +76,6 @@ def demo(out: Path, no_cache: bool) -> int:
             report = build_report([str(out)], beside["-report"], progress=bar, only=("tables", "page"))
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
-    for source, left in ((EXPERIMENT, beside[".yaml"]), (POLICY, beside["-gate.yaml"])):
-        if not left.exists():
-            copy_atomically(source, left)
     print_story(run, _decisions(run, broken))
     show(f"Page with audio: {report.paths[-1]}", "Next:")
     for command, purpose in _next_commands(out, beside).items():

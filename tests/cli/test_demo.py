@@ -15,6 +15,7 @@ from echat_eval.cli import command_line
 from echat_eval.cli.demo import EXPERIMENT, POLICY
 from echat_eval.cli.demo import demo as demo_command
 from echat_eval.cli.demo_story import QUALITY, SYSTEMS, WIDTH
+from echat_eval.errors import UsageError
 from echat_eval.experiment import read_experiment
 from echat_eval.gate.policy import read_policy
 from echat_eval.leaderboard.gap_text import gap_cells
@@ -108,6 +109,16 @@ def test_the_story_has_the_numbers_of_show_and_gate_and_its_commands_work(
     assert len(commands) == 3
     for command in commands:
         assert invoke(*shlex.split(command)[1:]).exit_code in (0, 1, 3), command
+
+
+def test_a_run_that_the_demo_did_not_make_is_refused(small: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    refused = invoke("demo", "--out", "runs/mine").exception
+    assert isinstance(refused, UsageError)
+    assert str(refused).startswith("runs/mine: a run that the demo did not make (mine.yaml is not beside it)")
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["mine"]
 
 
 def test_the_demo_file_and_policy_are_whole() -> None:
