@@ -108,6 +108,11 @@ def test_gate_table_shows_the_committed_results() -> None:
     cells = json.loads((results / "gate_sim.json").read_text(encoding="utf-8"))["cells"]
     assert table(cells) in (results / "gate_sim.md").read_text(encoding="utf-8")
     assert summary(cells) in page
+    worst, mean = (
+        re.findall(rf"{rate} false pass[^|]*\| ([\d.]+);", summary(cells))[0] for rate in ("worst", "mean")
+    )
+    shown = f"In {mean} % of runs on average, and in {worst} % in the worst of {len(cells)} simulated cells"
+    assert shown in " ".join(page.split())
     others = json.loads((results / "gate_sim_rivals.json").read_text(encoding="utf-8"))["cells"]
     assert rivals.table(others) in page
 

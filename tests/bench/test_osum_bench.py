@@ -231,6 +231,16 @@ def test_the_documentation_shows_the_committed_figures() -> None:
     page = (BENCH.parent / "docs" / "osum-echat.md").read_text(encoding="utf-8")
     assert osum_tables.fill(page) == page
     assert page.count("<!-- end -->") == len(osum_tables.PARTS) + 1
+    spans = {
+        part: [
+            ratio["public_over_ours"]["cpu_seconds"]
+            for ratio in osum_tables.read(part)["ratios"]
+            if ratio["side"] == "public"
+        ]
+        for part in osum_tables.PARTS
+    }
+    model, voice = (f"{min(span):.1f} to {max(span):.1f} times" for span in spans.values())
+    assert f"the language model is {model} as fast as the public code, and the voice {voice}." in page
 
 
 def test_a_compiled_call_of_the_flow_launches_less_than_half_of_what_it_did() -> None:
