@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.clients.keys import KEY_VARIABLES, is_secret_name, looks_like_secret
 from echat_eval.errors import BadData
 from echat_eval.experiment.experiment import Experiment
+from echat_eval.experiment.tables import check_tables
 from echat_eval.io.schema import TEXT, Rule, Schema, is_number, is_text, list_of, mapping_of, whole
 from echat_eval.io.strict_yaml import read_yaml
 
@@ -97,7 +98,7 @@ _EXPERIMENT = Schema(
         ),
         "prices": TEXT.optional(),
         "out": TEXT.optional(),
-        # Read by `report --tables`; it determines no result.
+        # Of `report --tables`; it determines no result.
         "tables": Rule(lambda value: isinstance(value, Mapping), "a mapping", required=False),
     }
 )
@@ -167,7 +168,8 @@ def experiment_from(file: YamlFile, shown: str, *, resolved: bool = False) -> Ex
             value = _with_variables(value, location(key))
         if value is not None:
             values[key] = value
-    values.pop("tables", None)
+    if (tables := values.pop("tables", None)) is not None:
+        check_tables(tables, values, location("tables"))
     own = dict(values.pop("metrics", {}))
     if "extra" in own:
         own["metrics"] = own.pop("extra")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_FAILED",
     "MARK",
+    "NO_INTERVAL_NOTE",
     "PROXY_NOTE",
     "PROXY_TITLE",
     "board_lines",
@@ -67,8 +68,6 @@ def cell_text(summary: Summary | None, metric: Metric) -> str:
     if summary.all_failed:
         return ALL_FAILED
     text = estimate_text(summary.estimate, metric.digits)
-    if summary.estimate.low is None or summary.estimate.high is None:
-        text += " [one cluster]" if summary.estimate.clusters < 2 else " [no spread]"
     if summary.bounds is not None:
         low, high = summary.bounds.low, summary.bounds.high
         text += f" {{{_bound(low, metric)}..{_bound(high, metric)}}}"
@@ -76,10 +75,10 @@ def cell_text(summary: Summary | None, metric: Metric) -> str:
 
 
 def estimate_text(estimate: Estimate, digits: int) -> str:
-    """Return a mean with its interval, if it has one."""
+    """Return a mean with its interval, or why it has none."""
     text = number_text(estimate.value, digits)
     if estimate.low is None or estimate.high is None:
-        return text
+        return f"{text} [{estimate.no_interval}]"
     return f"{text} [{number_text(estimate.low, digits)}, {number_text(estimate.high, digits)}]"
 
 
@@ -205,11 +204,16 @@ def _md_table(board: Leaderboard, metric: Metric) -> list[str]:
     return lines
 
 
+#: The texts in place of an interval.
+NO_INTERVAL_NOTE = (
+    "[no spread]: all values, or the means of all clusters, are the same, so the variation is unknown. "
+    "[one cluster]: all samples, or all of one label, are in one cluster."
+)
 READING = (
     "Intervals are over clusters (samples that share a speaker, a transcript or a contrast group). "
     '"-": not applicable. "?": unknown, rows are missing. '
-    "{a..b}: the mean with the missing rows at their worst and best. [no spread]: every value is the same, "
-    "so the variation is unknown."
+    "{a..b}: the mean with the missing rows at their worst and best. "
+    f"{NO_INTERVAL_NOTE}"
 )
 PROXY_TITLE = "Meaning and limits of these numbers"
 #: Meaning and limits of a proxy headline; printed under every leaderboard with one.

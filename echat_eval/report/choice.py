@@ -1,4 +1,4 @@
-"""The choice of systems, tasks, metrics, names and digits for tables and figures: `tables:` of a file.
+"""Views of runs that hold what the section `tables:` of a file chooses.
 
 A chosen run is a view of a run folder, so that means, ranks, tests and notes are computed from the chosen
 rows by the same functions as everything else: "all" is over the chosen tasks, and ranks are among the chosen
@@ -8,12 +8,12 @@ systems.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from echat_eval.errors import BadData, UnknownName
-from echat_eval.io.schema import TEXT, Rule, Schema, is_text, is_whole, list_of, mapping_of, one_of
 from echat_eval.io.strict_yaml import read_yaml
+from echat_eval.leaderboard.table_choice import CHOICES, Bold, TableChoice, choice_from
 from echat_eval.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -23,77 +23,7 @@ if TYPE_CHECKING:
     from echat_eval.records import Annotation, Response, Sample, Score
     from echat_eval.store.manifest import RunManifest
 
-__all__ = ["BOLD", "Bold", "TableChoice", "chosen_runs", "read_choice"]
-
-#: "significant": where paired tests support it; "best": the best number of a column; "none".
-Bold = Literal["significant", "best", "none"]
-BOLD: tuple[Bold, ...] = ("significant", "best", "none")
-
-_MAX_DIGITS = 6
-
-
-def _is_digits(value: Any) -> bool:
-    return is_whole(value, low=0) and value <= _MAX_DIGITS
-
-
-_NAMES = list_of(TEXT, "a list of names").optional()
-_FLAG = Rule(lambda value: isinstance(value, bool), "true or false", required=False)
-_SECTION = Schema(
-    {
-        "systems": _NAMES,
-        "tasks": _NAMES,
-        "metrics": _NAMES,
-        "names": replace(
-            mapping_of(Rule(is_text, "a text"), "a mapping of systems, tasks and metrics to printed names"),
-            required=False,
-        ),
-        "digits": Rule(
-            lambda v: _is_digits(v) or (isinstance(v, Mapping) and all(map(_is_digits, v.values()))),
-            f"decimals, 0 to {_MAX_DIGITS}, or a mapping of metrics to decimals",
-            required=False,
-        ),
-        "headline": TEXT.optional(),
-        "bold": one_of(BOLD).optional(),
-        "wide": _FLAG,
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableChoice:
-    """The content of tables and figures.
-
-    Attributes:
-        systems, tasks, metrics: in this order; empty: all of them, in the usual order.
-        names: system, task or metric -> printed name.
-        digits: metric -> decimals; a number is of every metric; None: as the metrics state.
-        headline: metric that leads; None: the first of `metrics`, or else that of the runs.
-        bold: what is bold.
-        wide: tables for both columns of a paper.
-    """
-
-    systems: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    digits: int | Mapping[str, int] | None = None
-    headline: str | None = None
-    bold: Bold = "significant"
-    wide: bool = False
-
-    @property
-    def leading(self) -> str | None:
-        """Return the metric that leads by choice."""
-        return self.headline or next(iter(self.metrics), None)
-
-    @property
-    def restricts(self) -> bool:
-        """Return whether chosen runs differ from the runs."""
-        return bool(self.systems or self.tasks or self.metrics or self.names) or self.digits is not None
-
-    def shown(self, name: str) -> str:
-        """Return the printed name of a system, task or metric."""
-        return self.names.get(name, name)
+__all__ = ["Bold", "TableChoice", "chosen_runs", "read_choice"]
 
 
 def read_choice(path: Path) -> TableChoice:
@@ -105,21 +35,14 @@ def read_choice(path: Path) -> TableChoice:
     file = read_yaml(path)
     content = file.content.get("tables")
     if content is None:
-        raise BadData(f"{path}: no section 'tables'; its keys are {', '.join(_SECTION.rules)}")
+        raise BadData(f"{path}: no section 'tables'; its keys are {', '.join(CHOICES.rules)}")
     if "systems" not in file.content and (others := set(file.content) - {"tables"}):
         other = sorted(others)[0]
         raise BadData(
             f"{path}:{file.lines.get(other, 1)}: unknown key '{other}' beside 'tables'; write choices below "
             "'tables'"
         )
-    _SECTION.check(content, f"{path}:{file.lines.get('tables', 1)}: tables")
-    values = {key: value for key, value in content.items() if value is not None}
-    for key in ("systems", "tasks", "metrics"):
-        names = values.get(key, ())
-        if twice := next((name for name in names if list(names).count(name) > 1), None):
-            raise BadData(f"{path}: tables: '{key}' names '{twice}' twice")
-        values[key] = tuple(names)
-    return TableChoice(**values)
+    return choice_from(content, f"{path}:{file.lines.get('tables', 1)}")
 
 
 def chosen_runs(runs: Sequence[RunFolder], choice: TableChoice) -> list[RunFolder]:

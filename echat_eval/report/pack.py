@@ -9,9 +9,9 @@ from echat_eval.errors import UnknownName, UsageError
 from echat_eval.io.unfinished import JOURNAL
 from echat_eval.judge.retirement import retirement_note
 from echat_eval.leaderboard.published import of_same_measure, published, published_names
+from echat_eval.leaderboard.table_choice import TableChoice
 from echat_eval.plugins.packages import require_package
 from echat_eval.report.cells import Table
-from echat_eval.report.choice import TableChoice
 from echat_eval.report.formats import csv_text, markdown
 from echat_eval.report.gap_table import gap_table
 from echat_eval.report.instruments import models_line
@@ -23,6 +23,7 @@ from echat_eval.report.people_tables import agreement_tables, with_judge_table
 from echat_eval.report.provenance import provenance, provenance_text
 from echat_eval.report.published import AUTOMATIC, HUMAN, human_table, published_blocks, published_tables
 from echat_eval.report.runs import MergedRuns, merge_runs
+from echat_eval.report.table_notes import with_interval_note
 from echat_eval.report.tables import run_tables, tasks_of
 from echat_eval.report.times_table import report_times
 from echat_eval.store.select import open_run
@@ -89,7 +90,7 @@ def build_report(
             people on the page).
         title, authors: at the head of the page.
         anonymous: the page is for a blind review; it can be the only part, in a folder of its own.
-        choice: what tables and figures show; the page shows everything.
+        choice: what tables and figures show; the page shows everything, under the same names.
         dates: path of a run -> when its commands ran, for the methods paragraph.
 
     Raises:
@@ -133,7 +134,11 @@ def build_report(
             from echat_eval.report.people import with_people
 
             hidden = disguise_of(folders) if anonymous else None
-            whole = TableChoice(names=hidden.names if hidden else {})
+            whole = (
+                TableChoice(names=hidden.names)
+                if hidden
+                else TableChoice(names=choice.names, digits=choice.digits)
+            )
             notes += hidden.notes if hidden else ()
             if choice != whole:
                 merged = merge_runs(folders, within=within, headline=lead, choice=whole)
@@ -204,7 +209,7 @@ def _tables(
         tables += [] if (both := with_judge_table(ratings, merged)) is None else [both]
     models = [line] if (line := models_line(merged.manifests)) else []
     tables = [replace(table, notes=(*table.notes, *models, *merged.voice_notes)) for table in tables]
-    return [with_licences(table, merged) for table in tables]
+    return [with_licences(with_interval_note(table), merged) for table in tables]
 
 
 def write_tables(outlet: Outlet, tables: Sequence[Table], progress: Progress, *, wide: bool = False) -> None:

@@ -9,7 +9,8 @@ from echat_eval.io.ratings import read_ratings_csv
 from echat_eval.labels.declared import cues_of
 from echat_eval.leaderboard.attribution import Perceptions, perceptions_of
 from echat_eval.leaderboard.build import Leaderboard, build_leaderboard
-from echat_eval.report.choice import TableChoice, chosen_runs
+from echat_eval.leaderboard.table_choice import TableChoice
+from echat_eval.report.choice import chosen_runs
 from echat_eval.scorers.listening_result import listening_notes
 from echat_eval.stats.factors import units_of
 from echat_eval.store.comparable import refuse_duplicate_systems

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from echat_eval.leaderboard.render import NO_INTERVAL_NOTE
 from echat_eval.report.marks import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from echat_eval.report.cells import Table
     from echat_eval.report.marks import Mark
 
-__all__ = ["INTERVAL_NOTE", "mark_note", "sentences"]
+__all__ = ["INTERVAL_NOTE", "mark_note", "sentences", "with_interval_note"]
 
 _MARK_NOTE = (
     "Bold: better than every other system of its column by paired tests, Holm-adjusted over the whole "
@@ -55,3 +58,12 @@ def mark_note(marks: Mapping[tuple[str, str], Mark], bold: str) -> str:
     if bold == "best":
         return _BEST_NOTE
     return _MARK_NOTE if marks else _NO_MARK_NOTE
+
+
+def with_interval_note(table: Table) -> Table:
+    """Return a table with what "[no spread]" and "[one cluster]" mean, if it has such a cell."""
+    texts = [cell.text for block in table.blocks for row in block.rows for cell in row.cells]
+    if not any("[no spread]" in text or "[one cluster]" in text for text in texts):
+        return table
+    at = table.notes.index(INTERVAL_NOTE) + 1 if INTERVAL_NOTE in table.notes else 0
+    return replace(table, notes=(*table.notes[:at], NO_INTERVAL_NOTE, *table.notes[at:]))

@@ -5,9 +5,10 @@ a transcript or a contrast group). Where speakers and sentences cross, both are 
 `factors.Design`). `spread` documents the interval.
 
 An unknown bound is None, never an interval of zero width. One cluster carries no information about the
-spread between clusters, and neither do constant values (280 times 100 does not exclude 0).
-Values that differ but cancel to the same sum in every cluster (+x and -x in each contrast group) do have
-an interval of zero width, because every cluster confirms that they cancel.
+spread between clusters, and neither do constant values (280 times 100 does not exclude 0), nor values whose
+mean is the same in every cluster: scores are whole numbers, and few clusters easily agree. Only values that
+cancel in every cluster (+x and -x in each contrast group) have an interval of zero width, at 0, because every
+cluster confirms that they cancel.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "cluster_mean", "macro_mean", "ratio_difference"]
 
+#: Spread between clusters, as a share of the mean, that is no more than a rounding error.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -46,7 +50,7 @@ class Estimate:
     Attributes:
         value: the mean, or the ratio sum(value x weight) / sum(weight).
         low, high: two-sided interval at `level`; None: unknown (see the module's docstring).
-        se: standard error; None with one cluster, 0.0 for constant values.
+        se: standard error; None with one cluster, 0.0 if all clusters have the same mean.
         df: degrees of freedom; None with one cluster.
         se_low, se_high: standard errors of the lower and the upper bound; they exceed `se` where a difference
             is skewed or few clusters moved (see `tails`).
@@ -65,6 +69,13 @@ class Estimate:
     level: float = 0.95
     se_low: float | None = None
     se_high: float | None = None
+
+    @property
+    def no_interval(self) -> str:
+        """Return why there is no interval, as printed in its place; empty if there is one."""
+        if self.low is not None and self.high is not None:
+            return ""
+        return "one cluster" if self.se is None else "no spread"
 
 
 def cluster_mean(
@@ -277,7 +288,7 @@ def _estimate(
     if math.isnan(se := float(uncertainty.se)):
         return known
     df = float(uncertainty.df)
-    if constant:
+    if constant or (value != 0 and se <= _ROUNDING * abs(value)):
         return replace(known, se=0.0, df=df, se_low=0.0, se_high=0.0)
     se_low = se_high = se
     if moves is not None:

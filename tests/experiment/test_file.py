@@ -144,3 +144,27 @@ def test_the_documented_file_is_an_experiment(tmp_path: Path, monkeypatch: pytes
     assert list(found.systems) == ["old", "new", "live", "mine"]
     assert [judge.stem for judge in parse_judges(found.judges)] == ["judge_text", "judge_strict"]
     assert found.headline == "judge_text"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{bolt: best}", "unknown key 'bolt'; did you mean 'bold'?"),
+        ("{systems: [mime]}", "unknown system 'mime'. Did you mean 'mine'?"),
+        ("{tasks: [emotoin]}", "unknown task 'emotoin'. Did you mean 'emotion'?"),
+        ("{tasks: [age]}", "write the section into a file of its own"),
+        ("{metrics: [judge_txet]}", "unknown metric 'judge_txet'. Did you mean 'judge_text'?"),
+        ("{names: {emotoin: E}}", "unknown system or task 'emotoin'. Did you mean 'emotion'?"),
+        ("{metrics: [a, a]}", "'metrics' names 'a' twice"),
+    ],
+)
+def test_a_faulty_choice_for_tables_is_refused_before_a_run(
+    tmp_path: Path, section: str, message: str
+) -> None:
+    text = "systems: {mine: {use: canned}}\ntasks: [emotion]\njudges: {text: {model: m}}\ntables: "
+    with pytest.raises(BadData) as caught:
+        read_experiment(written(tmp_path, text + section))
+    assert message in str(caught.value)
+    assert "experiment.yaml:4: tables" in str(caught.value)
+    fine = "{systems: [mine], tasks: [emotion-asks-emotion], metrics: [judge_text_cue_contrast, seconds]}"
+    read_experiment(written(tmp_path, text + fine))

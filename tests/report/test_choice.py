@@ -9,12 +9,16 @@ import pytest
 
 from echat_eval.cli.report import report as command
 from echat_eval.errors import BadData, EChatError, UnknownName
-from echat_eval.report.choice import BOLD, TableChoice, read_choice
+from echat_eval.leaderboard.table_choice import BOLD, TableChoice
+from echat_eval.ports import Silent
+from echat_eval.report.choice import read_choice
 from echat_eval.report.latex import latex
+from echat_eval.report.pack import build_report
 from echat_eval.report.runs import merge_runs
 from echat_eval.report.tables import ablation_table, overview_table, run_tables, task_table
 from echat_eval.store.run_folder import RunFolder
 from tests.support.present import present
+from tests.support.report_runs import data_of
 from tests.support.scripted_world import make_run, make_task, scripted_system
 
 CHOICE = """
@@ -63,6 +67,20 @@ def test_tables_show_what_was_chosen_with_the_numbers_of_the_run(
     }
     assert set(board.ranking.sets) == {"text-only", "Ours, v2"}
     assert r"\begin{table*}" in latex(table, wide=choice.wide)
+
+
+def test_the_page_has_the_printed_names_and_digits_of_everything(
+    usual_run: RunFolder, tmp_path: Path
+) -> None:
+    choice = selected(tmp_path, CHOICE)
+    build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["page"], choice=choice)
+    board = data_of(tmp_path / "out" / "page", "board")
+    names = {system["name"] for system in board["systems"]}
+    assert {"Ours, v2", "average", "canned"} <= names
+    assert "careful" not in names
+    assert {task["name"]: task["title"]["en"] for task in board["tasks"]}["age"] == "Alter"
+    assert {m["name"]: (m["title"], m["digits"]) for m in board["metrics"]}["judge_r0"] == ("Grade", 0)
+    assert set(board["cells"]["judge_r0"]) == names
 
 
 def test_a_mean_over_all_tasks_is_over_the_chosen_ones(usual_run: RunFolder) -> None:

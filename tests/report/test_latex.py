@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from echat_eval.leaderboard.table_choice import TableChoice
 from echat_eval.report.cells import Block, Table, TableCell, TableRow
-from echat_eval.report.choice import TableChoice
 from echat_eval.report.latex import latex
 from echat_eval.report.latex_text import latex_text
 from echat_eval.report.published import published_blocks, published_tables
