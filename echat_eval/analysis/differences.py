@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImputedEstimates", "difference", "level", "observed_differences", "share_over"]
 
-#: A standard error of this share of the mean is rounding: the clusters' means are equal.
-_ROUNDING = 1e-12
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImputedEstimates:
@@ -126,7 +123,8 @@ def difference(
         else:
             found = cluster_mean(x - y, design, level=coverage, change=True, width=rule.width)
         same = bool(facts.same_reply[keep].all() and (x == y).all())
-        return _with_interval(found, rule, min_clusters, same_replies=same)
+        ends = (None, None) if rule.width is None else (-rule.width, rule.width)
+        return _with_interval(found, ends, rule.width, min_clusters, same_replies=same)
 
     observed = estimate(counts & ~missing, ours.value, theirs.value) if (counts & ~missing).any() else None
     at_bounds = (
@@ -176,7 +174,7 @@ def level(
             strata=facts.strata(keep) if rule.average == "macro" else None,
             level=coverage,
         )
-        return _with_interval(found, rule, min_clusters)
+        return _with_interval(found, (rule.low, rule.high), rule.width, min_clusters)
 
     observed = estimate(side.counts & ~missing, side.value) if (side.counts & ~missing).any() else None
     at_bounds = (
@@ -294,30 +292,34 @@ def _range_text(rule: MetricRule) -> str:
 
 
 def _with_interval(
-    found: Estimate, rule: MetricRule, min_clusters: int, *, same_replies: bool = False
+    found: Estimate,
+    ends: tuple[float | None, float | None],
+    width: float | None,
+    min_clusters: int,
+    *,
+    same_replies: bool = False,
 ) -> Estimate | None:
-    """Return an estimate with an interval, or None.
+    """Return an estimate with an interval between these ends, or None.
 
-    Constant differences have no spread of their own, whether nothing moved or all moved together: the
-    interval is what this number of clusters excludes on the metric's range. The same holds where the means
-    of the clusters are equal and not 0: scores are whole numbers, and few clusters easily agree. Differences
-    that cancel in every cluster do confirm each other. Only if all replies are the same bytes, and so are
-    their scores, is it certain that nothing changed.
+    Values that are all the same, and clusters that agree, have no spread of their own (see `means`), whether
+    nothing moved or all moved together: the interval is what this number of clusters excludes on a range of
+    this width. Only if all replies are the same bytes, and so are their scores, is it certain that nothing
+    changed.
     """
     if found.se is None or found.clusters < min_clusters:
         return None
     if same_replies:
         return replace(found, low=0.0, high=0.0, se=0.0, se_low=0.0, se_high=0.0)
-    if found.low is not None and (found.value == 0 or found.se > _ROUNDING * abs(found.value)):
-        return _within(found, rule.width)
-    return None if rule.width is None else _within(_never_varied(found, rule.width), rule.width)
-
-
-def _within(found: Estimate, width: float | None) -> Estimate:
-    """Return the estimate without the part of its interval that two values of the range cannot reach."""
-    if width is None or found.low is None or found.high is None:
-        return found
-    return replace(found, low=max(found.low, -width), high=min(found.high, width))
+    if found.low is None and width is not None:
+        found = _never_varied(found, width)
+    if found.low is None or found.high is None:
+        return None
+    low, high = ends
+    return replace(
+        found,
+        low=found.low if low is None else max(found.low, low),
+        high=found.high if high is None else min(found.high, high),
+    )
 
 
 def _never_varied(found: Estimate, width: float) -> Estimate:

@@ -14,7 +14,7 @@ exactly half of the planted pairs.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -253,8 +253,5 @@ def _share(rows: Sequence[tuple[float, str]]) -> ListeningShare:
         raise UsageError("no pair to count; expected at least one sentence")
     values, clusters = zip(*rows, strict=True)
     found = cluster_mean(np.asarray(values), clusters)
-    low: float | None = None
-    high: float | None = None
-    if found.value in (0.0, 1.0) or (found.se is not None and found.df is not None):
-        low, high, _ = share_limits(found.value, found.se or 0.0, found.df or 1.0, found.clusters)
+    low, high, _ = share_limits(replace(found, n=found.clusters)) or (None, None, None)
     return ListeningShare(value=found.value, low=low, high=high, pairs=len(rows), sentences=found.clusters)

@@ -226,6 +226,6 @@ def family_lines(manifests: Iterable[RunManifest]) -> list[str]:
 def interval_text(estimate: Estimate) -> str:
     """Return a value with its interval."""
     if estimate.low is None or estimate.high is None:
-        return f"{number_text(estimate.value, 1)} (no interval)"
+        return f"{number_text(estimate.value, 1)} [{estimate.no_interval}]"
     bounds = f"{number_text(estimate.low, 1)}, {number_text(estimate.high, 1)}"
     return f"{number_text(estimate.value, 1)} [{bounds}]"

@@ -287,6 +287,8 @@ def _left_out(missing: int, what: str) -> str:
 
 
 def _estimate(found: Estimate, digits: int = 1) -> str:
+    if found.no_interval:
+        return f"{number_text(found.value, digits)} [{found.no_interval}]"
     return f"{number_text(found.value, digits)} {_interval(found.low, found.high, digits)}"
 
 

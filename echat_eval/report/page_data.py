@@ -187,6 +187,7 @@ def _cells(summaries: Mapping[tuple[str, str, str], Summary]) -> dict[str, Any]:
             "value": None if e is None else e.value,
             "low": None if e is None else e.low,
             "high": None if e is None else e.high,
+            "no_interval": "" if e is None else e.no_interval,
             "n": 0 if e is None else e.n,
             "clusters": 0 if e is None else e.clusters,
             "worst": None if b is None else b.low,

@@ -203,7 +203,7 @@ def control_lines(controls: Sequence[Control], replies: int) -> list[str]:
             lines.append(f"- {control.name}, {control.score} score: no pairs")
             continue
         low, high = control.drop.low, control.drop.high
-        interval = "no interval" if low is None or high is None else f"[{low:.1f}, {high:.1f}]"
+        interval = f"[{control.drop.no_interval or f'{low:.1f}, {high:.1f}'}]"
         missing = f", {control.missing} missing, left out without a bound" if control.missing else ""
         lines.append(
             f"- {control.name}, {control.score} score: {control.drop.value:+.1f} {interval}{missing}: "

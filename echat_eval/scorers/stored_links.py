@@ -172,7 +172,7 @@ def _system_line(system: SystemEstimate, old: str) -> str:
 
 def _interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
-        return " [no interval]"
+        return f" [{found.no_interval}]"
     return f" [{found.low:.1f}, {found.high:.1f}]"
 
 

@@ -75,7 +75,8 @@ def inside_range(found: Estimate, values: ArrayLike, *, low: float | None, high:
         return found
     if low is not None and high is not None:
         if np.isin(x, (low, high)).all():
-            return _of_share(found, low, high)
+            limits = share_limits(found, bottom=low, top=high)
+            return found if limits is None else _bounded(found, *limits[:2])
         return _bounded(found, *(_cut(bound, low, high) for bound in (found.low, found.high)))
     if found.low is None or (low is None) == (high is None):
         return found
@@ -87,18 +88,6 @@ def inside_range(found: Estimate, values: ArrayLike, *, low: float | None, high:
     factor = math.exp(student_quantile(found.df, 0.5 + found.level / 2) * found.se / distance)
     near, far = end + sign * distance / factor, end + sign * distance * factor
     return _bounded(found, min(near, far), max(near, far))
-
-
-def _of_share(found: Estimate, low: float, high: float) -> Estimate:
-    """Return the mean of values at both ends of a range with the limits of a share."""
-    assert found.se is not None
-    assert found.df is not None
-    width = high - low
-    share = min(max((found.value - low) / width, 0.0), 1.0)
-    # Nothing but one value: the clusters are all that is known to be independent.
-    n = found.n if 0 < share < 1 else found.clusters
-    limits = share_limits(share, found.se / width, found.df, n, level=found.level)
-    return _bounded(found, *(low + width * limit for limit in limits[:2]))
 
 
 def _bounded(found: Estimate, low: float | None, high: float | None) -> Estimate:

@@ -72,11 +72,13 @@ def rated_mean(
         raise BadData(f"got {len(who)} raters and {len(design)} ratings; expected one of each per rating")
     count = int(who.max()) + 1
     over_replies = level_mean(values, design, low=low, high=high, level=level)
-    if count == 1 or over_replies.df is None or over_replies.low is None:
+    if count == 1 or over_replies.df is None:
         return RatedMean(estimate=over_replies, raters=count)
     found = over_raters(
         _spread(cluster_mean(values, design)), design, who, lambda codes: _spread(cluster_mean(values, codes))
     )
+    if not found.se:  # raters agree, and so do all clusters of replies
+        return RatedMean(estimate=over_replies, raters=count)
     half = student_quantile(float(found.df), 0.5 + level / 2) * float(found.se)
     plain = replace(
         over_replies,

@@ -4,7 +4,8 @@ The limits are those of Clopper and Pearson for an effective number of samples: 
 design effect is the variance of the share over clusters (`cluster_mean`) divided by the variance of
 independent samples, at least 1. It is corrected for the degrees of freedom of that variance by the squared
 ratio of the quantiles of Student's t. Without an event, or with nothing but events, the variance over
-clusters is unknown; the limits are then those of independent samples, exact for them.
+clusters is unknown, and only the clusters are known to be independent: the limits are those of that many
+samples.
 
 Sources: Korn and Graubard (1998), Survey Methodology 24(2), 193-201; Clopper and Pearson (1934), Biometrika
 26(4). A design effect of at least 1: National Center for Health Statistics (2017), Series 2, Number 175.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from echat_eval.stats.factors import Clusters
+    from echat_eval.stats.means import Estimate
 
 __all__ = ["Share", "clustered_share", "share_limits"]
 
@@ -38,7 +40,7 @@ class Share:
         n: number of samples.
         value: count / n.
         low, high: two-sided interval at `level`, within 0 to 1; None: unknown, because one cluster has all
-            samples and only some of them have the event.
+            samples.
         effective_n: number of independent samples with the same limits; None likewise.
         clusters: number of clusters.
         level: coverage, such as 0.95.
@@ -75,13 +77,7 @@ def clustered_share(events: ArrayLike, clusters: Clusters, *, level: float = 0.9
     found = cluster_mean(x, clusters, level=level)
     n, count = found.n, int(x.sum())
     share = count / n
-    low: float | None = None
-    high: float | None = None
-    effective: float | None = None
-    if count in {0, n}:
-        low, high, effective = share_limits(share, 0.0, 1.0, n, level=level)
-    elif found.se is not None and found.df is not None:
-        low, high, effective = share_limits(share, found.se, found.df, n, level=level)
+    low, high, effective = share_limits(found) or (None, None, None)
     return Share(
         count=count,
         n=n,
@@ -95,24 +91,35 @@ def clustered_share(events: ArrayLike, clusters: Clusters, *, level: float = 0.9
 
 
 def share_limits(
-    share: float, se: float, df: float, n: int, *, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return the limits of a share and the number of independent samples that has the same limits.
+    found: Estimate, *, bottom: float = 0.0, top: float = 1.0
+) -> tuple[float, float, float] | None:
+    """Return the limits of a mean of values at both ends of a range, and its number of independent samples.
 
     Args:
-        share: of the samples, 0 to 1.
-        se: its standard error over clusters; not used for a share of 0 or 1.
-        df: degrees of freedom of `se`.
-        n: number of samples.
-        level: coverage of the two-sided interval.
+        found: the mean, with its standard error over clusters.
+        bottom, top: the range.
+
+    Returns:
+        Lower and upper limit, and the number of independent samples that has the same limits. None: unknown,
+        because one cluster has all samples.
     """
-    effective = float(n)
-    if 0 < share < 1 and n > 1:
-        independent = share * (1 - share) / (n - 1)  # so that samples of their own clusters have effect 1
-        tail = 0.5 + level / 2
-        effective = n / max(se**2 / independent, 1.0)
-        effective *= (student_quantile(n - 1, tail) / student_quantile(min(df, n - 1), tail)) ** 2
-    return *_clopper_pearson(share, effective, level), effective
+    if found.se is None or found.df is None:
+        return None
+    width = top - bottom
+    share = min(max((found.value - bottom) / width, 0.0), 1.0)
+    effective = float(found.clusters)
+    if 0 < share < 1:
+        effective = _effective(share, found.se / width, found.df, found.n, level=found.level)
+    low, high = _clopper_pearson(share, effective, found.level)
+    return bottom + width * low, bottom + width * high, effective
+
+
+def _effective(share: float, se: float, df: float, n: int, *, level: float) -> float:
+    """Return the number of independent samples with the same limits of a share that is neither 0 nor 1."""
+    independent = share * (1 - share) / (n - 1)  # so that samples of their own clusters have effect 1
+    tail = 0.5 + level / 2
+    ratio = student_quantile(n - 1, tail) / student_quantile(min(df, n - 1), tail)
+    return n / max(se**2 / independent, 1.0) * ratio**2
 
 
 def _clopper_pearson(share: float, n: float, level: float) -> tuple[float, float]:

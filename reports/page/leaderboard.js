@@ -54,7 +54,7 @@
     if (!cell) return h("span", { class: "none" }, "–");
     if (cell.value === null) return [h("span", { class: "none" }, cell.counts.missing ? "?" : "–"), counts(cell)];
     const query = new URLSearchParams({ system: system.name, metric: metric.name, order: "worst", task: task === EChat.board.overall ? "" : task });
-    const range = cell.low === null ? h("span", { class: "range", title: t("noInterval") }, t("noIntervalShort"))
+    const range = cell.no_interval ? h("span", { class: "range", title: t(`${cell.no_interval}, why`) }, t(cell.no_interval))
       : h("span", { class: "range" }, `${number(cell.low, metric.digits)} … ${number(cell.high, metric.digits)}`);
     const missing = cell.worst === null && cell.best === null ? null
       : h("span", { class: "counts" }, `${t("bounds")}: ${number(cell.worst, metric.digits)} … ${number(cell.best, metric.digits)}`);

@@ -66,14 +66,14 @@ def by_name(shown: dict[str, str]) -> int:
 def test_a_judge_that_reads_the_reply_has_no_effect_of_position() -> None:
     found = notes(by_name, groups(lambda n, label: f"so {label} {n}"))
     assert found.startswith(
-        "- judge_echat_r1_match_rate of s: the first voice is named in 50.0 (no interval) %"
+        "- judge_echat_r1_match_rate of s: the first voice is named in 50.0 [no spread] %"
     )
     assert "ties 0 % of 24 answers" in found
 
 
 def test_a_judge_that_names_the_first_voice_is_marked() -> None:
     found = notes(lambda shown: 1, groups(lambda n, label: f"so {label} {n}"))
-    assert "the first voice is named in 100.0 (no interval) %" in found
+    assert "the first voice is named in 100.0 [no spread] %" in found
 
 
 def test_an_effect_of_position_has_an_interval_over_groups() -> None:
@@ -100,7 +100,7 @@ def test_a_judge_that_takes_long_replies_for_their_own_voice_s_is_marked() -> No
     words = {"sad": "so sad, and there is much more to be said {}", "happy": "happy {}"}
     found = notes(by_length, groups(lambda n, label: words[label].format(n)))
     # The longer reply is always right, the shorter a tie: 100 - 50 points.
-    assert "own voice's 50.0 (no interval) points more often" in found
+    assert "own voice's 50.0 [no spread] points more often" in found
     equal = notes(by_length, groups(lambda n, label: f"so {label:<5} {n}"))
     assert "longer" not in equal
 

@@ -146,7 +146,7 @@ def test_the_interval_by_people_is_over_raters_and_replies(tmp_path: Path) -> No
 def test_raters_who_differ_widen_the_interval_and_one_rater_does_not(tmp_path: Path) -> None:
     def width(raters: Sequence[str]) -> float:
         path = answers_of(
-            tmp_path / "a.csv", raters, 40, lambda who, n, k: float(who == "mild" or (n + k) % 2)
+            tmp_path / "a.csv", raters, 40, lambda who, n, k: float(who == "mild" or (n + k) % 3 > 0)
         )
         (gap,) = people_gaps(path, asked_runs(40))
         found = present(gap.gap.observed)

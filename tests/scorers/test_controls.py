@@ -88,7 +88,7 @@ def test_judge_that_ignores_the_labels_is_reported() -> None:
 def test_text_score_that_follows_the_voice_is_reported() -> None:
     def leaking(shown: Mapping[str, str]) -> tuple[int, int, int]:
         fits = shown["voice_emotion"].startswith(shown["cues"].partition(": ")[2])
-        return (4, 5 if fits else 1 + int(shown["reply"].split()[1]) % 2, 3)
+        return (4, 5 if fits else 1 + int(shown["reply"].split()[1]) % 3, 3)
 
     lines = control_lines([*controls_of(leaking).values()], 12)
     assert any("moves this judge's text score" in line for line in lines)

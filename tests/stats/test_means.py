@@ -227,10 +227,15 @@ def test_values_that_cancel_give_exactly_zero_with_zero_width() -> None:
 
 @pytest.mark.parametrize(
     ("values", "clusters", "se"),
-    [([1.0, 2.0], ["a", "a"], None), ([5.0, 5.0, 5.0], [0, 1, 2], 0.0), ([5.0], [0], None)],
-    ids=["one cluster", "constant", "one sample"],
+    [
+        ([1.0, 2.0], ["a", "a"], None),
+        ([5.0, 5.0, 5.0], [0, 1, 2], 0.0),
+        ([5.0], [0], None),
+        ([0.1, 107.9, 54.0, 27.3, 80.7], [0, 0, 1, 2, 2], 0.0),
+    ],
+    ids=["one cluster", "constant", "one sample", "clusters with the same mean"],
 )
-def test_one_cluster_and_constant_values_have_no_interval(
+def test_one_cluster_and_clusters_that_agree_have_no_interval(
     values: list[float], clusters: list[object], se: float | None
 ) -> None:
     estimate = cluster_mean(values, clusters)

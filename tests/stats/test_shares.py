@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest, t
 
 from echat_eval.errors import BadData
+from echat_eval.stats import level_mean
 from echat_eval.stats.shares import clustered_share
 
 
@@ -44,6 +45,19 @@ def test_one_cluster_with_some_events_has_no_limits() -> None:
     share = clustered_share([1, 0, 0], ["a", "a", "a"])
     assert share.value == pytest.approx(1 / 3)
     assert (share.low, share.high) == (None, None)
+
+
+def test_without_an_event_or_with_nothing_else_the_clusters_are_the_sample() -> None:
+    """The gate's share and the leaderboard's mean of the same failures are one number with one interval."""
+    crossed = np.stack([np.arange(40) // 8, np.arange(40) % 8], axis=1)
+    for count, design, independent in ((0, crossed, 5), (40, crossed, 5), (0, np.arange(40) // 2, 20)):
+        events = np.full(40, count > 0)
+        share = clustered_share(events, design)
+        exact = binomtest(independent * count // 40, independent).proportion_ci(0.95, method="exact")
+        assert (share.low, share.high) == pytest.approx((exact.low, exact.high))
+        shown = level_mean(100.0 * events, design, low=0, high=100)
+        assert (shown.low, shown.high) == pytest.approx((100 * exact.low, 100 * exact.high))
+    assert clustered_share([0, 0], ["a", "a"]).low is None
 
 
 def test_limits_hold_for_clustered_draws() -> None:
