@@ -54,6 +54,11 @@ class MetricRule:
         return 1.0 if self.higher_is_better else -1.0
 
     @property
+    def change_unit(self) -> str:
+        """Return the unit of a difference: two percentages differ by points."""
+        return "points" if self.unit == "%" else self.unit
+
+    @property
     def width(self) -> float | None:
         """Return the width of a closed range."""
         return None if self.low is None or self.high is None else self.high - self.low

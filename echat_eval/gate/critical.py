@@ -197,9 +197,11 @@ def rule_result(
         state = "broken"
     else:
         state = _holds_if(low is not None and low > -test.bound)
+    rule = policy.metrics[test.metric]
+    unit = rule.unit if test.is_level else rule.change_unit
     return RuleResult(
         name=f"{test.metric}, {test.task or 'all tasks'}: {_REQUIREMENT[test.kind]} {test.bound:g} "
-        f"{policy.metrics[test.metric].unit}".rstrip(),
+        f"{unit}".rstrip(),
         kind=_RULE[test.kind],
         state=state,
         value=None if imputations.observed is None else imputations.observed.value,
@@ -242,7 +244,7 @@ def _open_by(test: CriticalTest, policy: Policy) -> str:
     short = (
         high - test.bound if test.kind == "at_most" else (test.bound if test.is_level else -test.bound) - low
     )
-    return f"{short:.2g} {policy.metrics[test.metric].unit or 'points'}" if short > 0 else ""
+    return f"{short:.2g} {policy.metrics[test.metric].change_unit or 'points'}" if short > 0 else ""
 
 
 def _details(imputations: ImputedEstimates) -> list[str]:

@@ -17,7 +17,7 @@ from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.analysis.pairs import UNIT
 from echat_eval.gate.readability import is_contrast
 from echat_eval.gate.units import settled
-from echat_eval.stats import Detectable, as_design, cluster_mean
+from echat_eval.stats import Detectable, as_design
 from echat_eval.stats.design import upper_limit
 from echat_eval.stats.power import (
     Layout,
@@ -38,18 +38,16 @@ if TYPE_CHECKING:
     from echat_eval.stats import Design, Estimate
 
 __all__ = [
-    "SHARED",
     "Option",
     "Outlook",
     "Plan",
     "layout_of_rows",
     "plan_for",
     "plan_of_differences",
-    "plan_of_scores",
+    "plan_of_values",
+    "primary_design",
 ]
 
-#: Assumed correlation of two systems' scores of one sample, if only a baseline is known.
-SHARED = 0.5
 #: A plan is made for the upper limit of an observed spread, as `rules.min_detectable`.
 LIMIT = 0.8
 #: Largest factor of a search; more is no plan.
@@ -250,38 +248,10 @@ def plan_of_differences(
     keep, x = observed_differences(rows, rule)
     if imputations.observed is None or not keep.any():
         return None
-    return _plan_of_values(rows[keep], x, imputations.observed, policy, tests=tests, source=source)
+    return plan_of_values(rows[keep], x, imputations.observed, policy, tests=tests, source=source)
 
 
-def plan_of_scores(
-    rows: pd.DataFrame, policy: Policy, *, tests: int, source: str, correlation: float = SHARED
-) -> Plan | None:
-    """Return the plan from the scores of one run: two systems' scores of a sample are assumed to correlate.
-
-    Args:
-        rows: of `Pairs.frame`, the primary metric's, of a run beside itself.
-        policy, tests, source: as in `plan_for`.
-        correlation: of two systems' scores of one sample.
-    """
-    rows = over_all_tasks(rows)
-    rows = rows[rows["value"].notna()]
-    if rows.empty:
-        return None
-    ratio = policy.metrics[policy.primary].average == "ratio"
-    weights = rows["weight"] if ratio else None
-    found = cluster_mean(rows["value"], _design(rows, policy), weights=weights, level=policy.level)
-    return _plan_of_values(
-        rows,
-        rows["value"].to_numpy(dtype=float),
-        found,
-        policy,
-        tests=tests,
-        source=source,
-        factor=2 * (1 - correlation),
-    )
-
-
-def _plan_of_values(
+def plan_of_values(
     rows: pd.DataFrame,
     x: np.ndarray,
     found: Estimate,
@@ -291,9 +261,17 @@ def _plan_of_values(
     source: str,
     factor: float = 1.0,
 ) -> Plan | None:
-    """Return the plan of values whose mean has this estimate; `factor` is that of the variance."""
+    """Return the plan of values whose mean has this estimate.
+
+    Args:
+        rows: of `Pairs.frame`, the primary metric's.
+        x: (rows,) values or differences.
+        found: their mean.
+        policy, tests, source: as in `plan_for`.
+        factor: of the variance.
+    """
     rule = policy.metrics[policy.primary]
-    design = _design(rows, policy)
+    design = primary_design(rows, policy)
     if not found.se or found.df is None or design.clusters < 2:
         return None
     variances = fitted_variances(x, design)
@@ -314,10 +292,11 @@ def _plan_of_values(
 
 def layout_of_rows(rows: pd.DataFrame, policy: Policy) -> Layout:
     """Return the layout of rows of `Pairs.frame`, those of the primary metric."""
-    return layout_of(_design(over_all_tasks(rows), policy))
+    return layout_of(primary_design(over_all_tasks(rows), policy))
 
 
-def _design(rows: pd.DataFrame, policy: Policy) -> Design:
+def primary_design(rows: pd.DataFrame, policy: Policy) -> Design:
+    """Return the design of rows of `Pairs.frame`, those of the primary metric."""
     coupled = is_contrast(policy.primary, policy.metrics[policy.primary])
     return settled(as_design(rows[UNIT].to_numpy()), policy, coupled=coupled)
 
@@ -332,4 +311,4 @@ def plan_of_level(rows: pd.DataFrame, found: Estimate, policy: Policy) -> Plan |
     """
     rows = rows[rows["value"].notna()]
     x = rows["value"].to_numpy(dtype=float)
-    return _plan_of_values(rows, x, found, policy, tests=1, source="the candidate's values")
+    return plan_of_values(rows, x, found, policy, tests=1, source="the candidate's values")

@@ -6,12 +6,15 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from echat_eval.analysis import pair
+from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.errors import UsageError
 from echat_eval.gate.critical import critical_tests
 from echat_eval.gate.decide import with_caps
-from echat_eval.gate.plan import SHARED, layout_of_rows, plan_for, plan_of_differences, plan_of_scores
+from echat_eval.gate.plan import layout_of_rows, plan_for, plan_of_differences, primary_design
 from echat_eval.gate.plan_cost import UnitCost, unit_cost
+from echat_eval.gate.plan_scores import SHARED, plan_of_scores
 from echat_eval.gate.plan_text import plan_lines, to_json
+from echat_eval.gate.units import scope
 from echat_eval.stats.power import Layout, Variances
 
 if TYPE_CHECKING:
@@ -154,14 +157,17 @@ def plan_run(
     tests = critical_tests(pairs, policy)
     count = numbers.tests or len(tests)
     rows = pairs.frame[pairs.frame["metric"] == policy.primary]
+    fixed = scope(primary_design(over_all_tasks(rows), policy), policy)
+    holds = f"; the plan holds for {fixed} only" if fixed else ""
     if candidate is not None:
-        source = f"the differences of {candidate.name} and {against.name}"
+        source = f"the differences of {candidate.name} and {against.name}{holds}"
         plan = plan_of_differences(rows, tests[0].imputations, policy, tests=count, source=source)
     else:
         source = (
             f"scores of {against.name}; two systems' scores of a sample are assumed to correlate by "
             f"{numbers.correlation:g} (`--assume correlation=...`)"
         )
+        source += holds
         plan = plan_of_scores(rows, policy, tests=count, source=source, correlation=numbers.correlation)
     cost = unit_cost(ours)
     if numbers.sd is not None:

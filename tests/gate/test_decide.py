@@ -103,6 +103,14 @@ def test_a_floor_is_tested_against_the_interval(table: Table, floor: float, outc
     assert decide(table(seed=2), table(), policy(metrics=rule)).outcome == outcome
 
 
+def test_limits_have_the_unit_of_a_difference_or_of_a_level(table: Table) -> None:
+    rule = {"empathy": {**SCORE, "at_least": 60, "unit": "%"}}
+    decision = decide(table(seed=2), table(), policy(metrics=rule))
+    first, *_, floor = [r for r in decision.rules if r.name.startswith("empathy")]
+    assert first.name == "empathy, all tasks: drop below 3 points"
+    assert (floor.name, floor.open_by.split(" ")[1]) == ("empathy, all tasks: at least 60 %", "points")
+
+
 def test_a_secondary_metric_that_is_all_missing_cannot_tell(table: Table) -> None:
     against = pd.concat([table(), table(seed=4, metric="fluency")])
     gone = table(seed=3, metric="fluency").assign(value=np.nan)
