@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["alone", "latex"]
 
 
-def alone(body: str, *, made: str, packages: str, width: float) -> str:
+def alone(body: str, *, made: str, packages: str, width: float, ending: str = "") -> str:
     """Return a file that compiles alone, or contributes only its body when read by \\input.
 
     \\@nodocument is \\relax inside a document but not before it.
@@ -30,7 +30,10 @@ def alone(body: str, *, made: str, packages: str, width: float) -> str:
         made: what the file is, for its first line.
         packages: names that the body needs, separated by commas.
         width: points of the text, if it compiles alone.
+        ending: LaTeX behind the body, if it compiles alone.
     """
+    if ending:
+        body = "\n".join([body, r"\ifx\EChatEnd\relax\else", ending, r"\fi"])
     return rf"""% Made by echat-eval report: {made}. Compiles alone, or by \input under {packages}.
 \expandafter\ifx\csname @nodocument\endcsname\relax\let\EChatEnd\relax\else
 \documentclass{{article}}
@@ -81,7 +84,9 @@ def latex(table: Table, *, wide: bool = False) -> str:
         lines += [
             *([r"\addtocounter{table}{-1}"] if number else []),
             rf"\begin{{{page.environment}}}[htbp]",
-            rf"\centering{page.font}\setlength{{\tabcolsep}}{{{page.gap / 2:g}pt}}",
+            # Most classes leave no room below a caption, which then touches the rule.
+            rf"\centering{page.font}\setlength{{\belowcaptionskip}}{{5pt}}",
+            rf"\setlength{{\tabcolsep}}{{{page.gap / 2:g}pt}}",
             r"\def\EChatLines#1#2{\begin{tabular}[#1]{@{}#2@{}}}",
             _cell_macro(stacked=layout.stacked),
             rf"\caption{{{latex_text(table.caption + continued)}}}",

@@ -157,7 +157,28 @@ def _column(
 
 
 def _panels(widths: Sequence[float], room: float, gap: float) -> tuple[tuple[int, ...], ...]:
-    """Return the columns of each panel; every panel has at least one."""
+    """Return the columns of each panel, in as few panels as fit, the widest of them as narrow as possible.
+
+    >>> _panels([50, 50, 50, 50], 160, 6)  # not three columns and one
+    ((0, 1), (2, 3))
+    """
+    widest = _filled(widths, room, gap)
+    narrower = (
+        _filled(widths, sum(widths[a:b]) + (b - a - 1) * gap, gap)
+        for a in range(len(widths))
+        for b in range(a + 1, len(widths) + 1)
+        if sum(widths[a:b]) + (b - a - 1) * gap <= room
+    )
+    fitting = [panels for panels in narrower if len(panels) == len(widest)]
+
+    def width(panels: tuple[tuple[int, ...], ...]) -> float:
+        return max(sum(widths[n] for n in panel) + (len(panel) - 1) * gap for panel in panels)
+
+    return min(fitting, key=width, default=widest)
+
+
+def _filled(widths: Sequence[float], room: float, gap: float) -> tuple[tuple[int, ...], ...]:
+    """Return the columns of each panel, filled one after the other; every panel has at least one."""
     panels: list[list[int]] = [[]]
     used = 0.0
     for number, width in enumerate(widths):

