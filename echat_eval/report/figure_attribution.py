@@ -12,18 +12,21 @@ from echat_eval.leaderboard.render import by_role
 from echat_eval.report.figure_style import axis_label, legend_below, shown_names, written
 
 if TYPE_CHECKING:
-    from echat_eval.leaderboard.attribution import Share
+    from echat_eval.leaderboard.attribution import Attribution, Share
     from echat_eval.report.runs import MergedRuns
 
 __all__ = ["attributions_of", "confusion_of", "draw_attribution", "draw_confusion"]
 
-#: (cue perceived, words fit it) -> colour.
-_COLOURS = {
-    (True, True): "#0072B2",
-    (True, False): "#56B4E9",
-    (False, True): "#F0E442",
-    (False, False): "#D55E00",
+#: (cue perceived, words fit it) -> colour and hatch, so that grey copies tell them apart.
+_LOOKS = {
+    (True, True): ("#0072B2", ""),
+    (True, False): ("#56B4E9", "...."),
+    (False, True): ("#F0E442", ""),
+    (False, False): ("#D55E00", "xxxx"),
 }
+#: Added where the voice of the reply does not fit.
+_WRONG_VOICE = "////"
+_NO_VOICE = ", voice not scored"
 
 
 def attributions_of(runs: MergedRuns) -> dict[tuple[str, str], list[Share]]:
@@ -44,25 +47,24 @@ def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None)
     if not bars:
         return "no reply has both a perceived cue and a verdict"
     figure, panel = plt.subplots(layout="constrained", figsize=(width, 1.15 + 0.3 * len(bars)))
-    seen = set()
+    parts: dict[Attribution, Any] = {}
     for y, shares in enumerate(bars.values()):
         left = 0.0
         for share in shares:
             outcome, percent = share.outcome, share.estimate.value
             if not percent:
                 continue
-            panel.barh(
+            colour, hatch = _LOOKS[outcome.perceived, outcome.worded]
+            parts[outcome] = panel.barh(
                 [y],
                 [percent],
                 left=left,
-                color=_COLOURS[outcome.perceived, outcome.worded],
-                hatch="////" if outcome.voiced is False else "",
+                color=colour,
+                hatch=hatch + _WRONG_VOICE * (outcome.voiced is False),
                 edgecolor="white",
                 linewidth=0.6,
                 height=0.68,
-                label="" if outcome in seen else str(outcome),
             )
-            seen.add(outcome)
             left += percent
     short = shown_names([system for system, _ in bars], font)
     names = [
@@ -72,11 +74,13 @@ def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None)
     panel.set_yticks(range(len(bars)), names)
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
-    label = axis_label("% of the replies with a perceived label and a verdict", width)
-    panel.set_xlabel(label, loc="right")
+    panel.set_xlabel(axis_label("% of replies with a perceived label and a verdict", width), loc="right")
     panel.grid(axis="y", visible=False)
-    handles, labels = panel.get_legend_handles_labels()
-    legend_below(figure, handles, labels)
+    # In the order of the parts of a bar; what all of them lack stands below the axis alone.
+    ordered = sorted(parts, key=lambda outcome: (not outcome.perceived, not outcome.worded, str(outcome)))
+    unscored = all(outcome.voiced is None for outcome in ordered)
+    labels = [str(outcome).removesuffix(_NO_VOICE) if unscored else str(outcome) for outcome in ordered]
+    legend_below(figure, [parts[outcome] for outcome in ordered], labels)
     return figure
 
 

@@ -12,8 +12,7 @@ from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.render import by_role, metric_title
 from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
-from echat_eval.report.figure_values import board_of, error_of, estimate_of, looks_of, title_of
-from echat_eval.report.tables import tasks_of
+from echat_eval.report.figure_values import board_of, error_of, estimate_of, looks_of, tasks_with, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +77,10 @@ def draw_radar(plt: Any, runs: MergedRuns, width: float, font: str | None) -> An
     """Draw the headline metric by task as a radar; its area has no meaning, so prefer the forest."""
     from matplotlib.ticker import MaxNLocator
 
-    metric, tasks = board_of(runs).headline, tasks_of(runs)
+    metric = board_of(runs).headline
+    tasks = tasks_with(board_of(runs), metric)
     if len(tasks) < 3:
-        return f"a radar needs at least three tasks; the runs have {len(tasks)}"
+        return f"a radar needs at least three tasks with the headline; the runs have {len(tasks)}"
     systems = by_role(board_of(runs), metric)["system"]
     means = {s: [estimate_of(runs, s, task, metric) for task in tasks] for s in systems}
     found = {s: [e.value for e in row if e is not None] for s, row in means.items()}

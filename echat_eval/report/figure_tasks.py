@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.io.display import number_text
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.by_voice import reference_value
 from echat_eval.leaderboard.plot import drawn_columns
-from echat_eval.leaderboard.render import MARK, by_role, metric_title
+from echat_eval.leaderboard.render import MARK, by_role, estimate_text, metric_title
 from echat_eval.records import ROLES
 from echat_eval.report.figure_style import axis_label, legend_below, look_of, shown_names
 from echat_eval.report.figure_values import (
@@ -238,7 +237,4 @@ def _cell(e: Estimate | None, digits: int) -> str:
     """Return a mean with its interval below it."""
     if e is None:
         return "n/a"
-    text = number_text(e.value, digits)
-    if e.low is None or e.high is None:
-        return text
-    return f"{text}\n[{number_text(e.low, digits)}, {number_text(e.high, digits)}]"
+    return estimate_text(e, digits).replace(" [", "\n[")

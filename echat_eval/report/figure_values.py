@@ -23,6 +23,7 @@ __all__ = [
     "has_chance",
     "looks_of",
     "metrics_of",
+    "tasks_with",
     "title_of",
 ]
 
@@ -69,3 +70,8 @@ def error_of(e: Estimate) -> list[list[float]] | None:
 def title_of(runs: MergedRuns, task: str, font: str | None) -> str:
     """Return the title of a column."""
     return "all tasks" if task == OVERALL else shown_name(board_of(runs).titles.get(task, task), font)
+
+
+def tasks_with(board: Leaderboard, metric: Metric) -> list[str]:
+    """Return the tasks that have a metric; a task that asks about recordings has none of replies."""
+    return [task for task in board.columns(metric) if task != OVERALL]

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from echat_eval.leaderboard.attribution import Attribution, Share
 from echat_eval.leaderboard.build import OVERALL
+from echat_eval.leaderboard.table_choice import TableChoice
 from echat_eval.report import figure_style
-from echat_eval.report.choice import TableChoice
 from echat_eval.report.figure_panels import MOST_ON_RADAR, draw_latency, draw_radar
 from echat_eval.report.figure_style import WIDTHS, chinese_font, legend_below, styled
 from echat_eval.report.figure_tasks import draw_bars, draw_forest, draw_heat_map
 from echat_eval.report.figure_values import metrics_of
 from echat_eval.report.runs import MergedRuns, merge_runs
+from echat_eval.stats import cluster_mean
 from echat_eval.store.run_folder import RunFolder
 from tests.support.present import present
 from tests.support.scripted_world import make_run, make_task, scripted_system
@@ -145,11 +147,39 @@ def test_a_radar_needs_three_tasks_and_holds_six_systems(
 
     with styled(None) as plt:
         assert "at least three tasks" in draw_radar(plt, many, 7.0, None)
-        monkeypatch.setattr(figure_panels, "tasks_of", lambda _: ["emotion", "age", "emotion", "age"])
+        monkeypatch.setattr(figure_panels, "tasks_with", lambda *_: ["emotion", "age", "emotion", "age"])
         figure = draw_radar(plt, many, WIDTHS["column"], None)
         assert len(figure.axes[0].lines) == MOST_ON_RADAR
         assert "2 more in the forest" in figure.get_suptitle().replace("\n", " ")
         assert "the centre is " in figure.get_suptitle().replace("\n", " ")
+        assert texts_outside(figure) == []
+        plt.close(figure)
+
+
+def test_parts_of_a_bar_and_its_legend_have_one_order_and_differ_in_grey(
+    many: MergedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from echat_eval.report import figure_attribution
+
+    right, between, wrong = (
+        Attribution(perceived=perceived, worded=worded, voiced=None)
+        for perceived, worded in ((True, True), (True, False), (False, False))
+    )
+    whole = cluster_mean([100.0, 0.0], [0, 1])
+    bars = {
+        (NAMES[0], "emotion"): [Share(outcome=one, label="all", estimate=whole) for one in (right, wrong)],
+        (NAMES[1], "emotion"): [Share(outcome=one, label="all", estimate=whole) for one in (between, wrong)],
+    }
+    monkeypatch.setattr(figure_attribution, "attributions_of", lambda _: bars)
+    with styled(None) as plt:
+        figure = figure_attribution.draw_attribution(plt, many, WIDTHS["column"], None)
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "perceived, worded right",
+            "perceived, worded wrong",
+            "not perceived, worded wrong",
+        ]
+        assert len({patch.get_hatch() for patch in legend.get_patches()}) == 3
         assert texts_outside(figure) == []
         plt.close(figure)
 
