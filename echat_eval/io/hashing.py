@@ -19,6 +19,7 @@ __all__ = [
     "KEY_VERSION",
     "copy_verified",
     "digest",
+    "digest_of_texts",
     "facts_of",
     "file_sha256",
     "fingerprint_of",
@@ -81,6 +82,15 @@ def digest(kind: str, facts: Any) -> str:
     True
     """
     return fingerprint_of([KEY_VERSION, kind, facts_of(facts)])
+
+
+def digest_of_texts(kind: str, texts: Iterable[str]) -> str:
+    """Return `digest` of a list whose entries are plain JSON already, so that common ones are written once.
+
+    >>> digest_of_texts("x", [dumps({"a": 1}), "2"]) == digest("x", [{"a": 1}, 2])
+    True
+    """
+    return sha256_of(f"[{KEY_VERSION},{dumps(kind)},[{','.join(texts)}]]")
 
 
 def fingerprint_of(parts: Any) -> str:

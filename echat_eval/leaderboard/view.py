@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from echat_eval.io.collector import collector_paused
 from echat_eval.io.display import printable
 from echat_eval.io.files import make_folder, write_atomically
 from echat_eval.leaderboard.build import build_leaderboard
@@ -187,8 +188,9 @@ def view_leaderboard(
         BadData: no scores, a system in two runs, or runs whose tasks, metrics or instruments differ.
     """
     requested = [published(name) for name in tables]
-    board = build_leaderboard(runs, within=within, headline=headline)
-    shown, notes = of_same_measure(requested, board.metrics)
-    lines = (*secondary_lines(runs, board.headline), *(f"- {note}" for note in notes))
-    attribution = tuple(attribution_tables(runs, board.headline))
+    with collector_paused():
+        board = build_leaderboard(runs, within=within, headline=headline)
+        shown, notes = of_same_measure(requested, board.metrics)
+        lines = (*secondary_lines(runs, board.headline), *(f"- {note}" for note in notes))
+        attribution = tuple(attribution_tables(runs, board.headline))
     return LeaderboardView(board=board, notes=lines, published=tuple(shown), attribution=attribution)

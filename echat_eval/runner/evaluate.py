@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from echat_eval.concurrency import event_loop
 from echat_eval.concurrency.retry import Interrupted
 from echat_eval.errors import UsageError
+from echat_eval.io.collector import collector_paused
 from echat_eval.labels.declared import merged_cues
 from echat_eval.plugins import require_different_names, require_members
 from echat_eval.ports import Annotator, Oracle, Scorer, System
@@ -125,17 +126,18 @@ def _respond_annotate_score(
     """Make all missing rows, remove stale ones, and check that none is lost."""
     try:
         drop_stale_annotations(run, annotators)
-        pipeline = Pipeline(
-            run,
-            systems=systems,
-            samples=samples,
-            annotators=annotators,
-            scorers=scorers,
-            settings=settings,
-            progress=progress,
-            reuse=ReuseIndex(cache=cache, run=run),
-            repeats=repeats,
-        )
+        with collector_paused():
+            pipeline = Pipeline(
+                run,
+                systems=systems,
+                samples=samples,
+                annotators=annotators,
+                scorers=scorers,
+                settings=settings,
+                progress=progress,
+                reuse=ReuseIndex(cache=cache, run=run),
+                repeats=repeats,
+            )
         _wait_for(pipeline, progress)
         if systems:
             drop_stale_annotations(run, annotators)

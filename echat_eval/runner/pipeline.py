@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.concurrency.work_queue import Workflow
+from echat_eval.io.collector import collector_paused
 from echat_eval.ports import Case
 from echat_eval.records import Annotation, Response
 from echat_eval.runner.annotate import AnnotationStage
@@ -156,9 +157,10 @@ class Pipeline:
         """Hand the responses of earlier commands that still hold to the annotators and scorers."""
         rows = [item.pending for items in self._work for item in items if isinstance(item, PendingRequest)]
         requested = {(row.system, row.task, row.sample_id) for row in rows}
-        for ident, response in list(self._responses.items()):
-            if ident not in requested:
-                self._on_response(response, new=False)
+        with collector_paused():
+            for ident, response in list(self._responses.items()):
+                if ident not in requested:
+                    self._on_response(response, new=False)
         self._show_stages()
 
     async def _respond(self) -> None:
@@ -251,7 +253,7 @@ class Pipeline:
         self._update_scoring(ident, known)
 
     def _update_scoring(self, ident: ResponseId, known: _Known) -> None:
-        case = replace(known.case, annotations=known.annotations)
+        case = Case(sample=known.case.sample, response=known.case.response, annotations=known.annotations)
         for scoring_stage in self._scoring_stages:
             scoring_stage.update(ident, case, known.digest)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echat_eval.ports import Case
@@ -42,4 +41,4 @@ def cases_of(run: RunFolder, *, every_repeat: bool = False) -> list[Case]:
 def visible_to(needs: Sequence[str], case: Case) -> Case:
     """Return a case as a scorer with these needs sees it: no other annotation can change its scores."""
     needed = {name: case.annotations[name] for name in needs if name in case.annotations}
-    return replace(case, annotations=needed)
+    return Case(sample=case.sample, response=case.response, annotations=needed)

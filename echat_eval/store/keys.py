@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.io.hashing import digest, facts_of
+from echat_eval.io.hashing import digest, digest_of_texts, facts_of
+from echat_eval.io.jsonl import dumps
 from echat_eval.records import AudioRef, Request, Response, Sample, Turn
 
 if TYPE_CHECKING:
@@ -90,15 +91,21 @@ def score_keys(
         cases: every case that the scores may depend on, in order, with the annotations that the scorer sees,
             and its `case_digest`.
     """
-    scorer = {
-        "name": name,
-        "version": facts.version,
-        "settings": facts.settings,
-        "fingerprint": facts.fingerprint,
-    }
-    visible = [[content, {n: a.key for n, a in case.annotations.items()}] for case, content in cases]
+    scorer = dumps(
+        facts_of(
+            {
+                "name": name,
+                "version": facts.version,
+                "settings": facts.settings,
+                "fingerprint": facts.fingerprint,
+            }
+        )
+    )
+    visible = dumps([[content, {n: a.key for n, a in case.annotations.items()}] for case, content in cases])
     return {
-        (case.sample.id, metric): digest("score", [scorer, metric, visible, case.sample.id])
+        (case.sample.id, metric): digest_of_texts(
+            "score", (scorer, dumps(metric), visible, dumps(case.sample.id))
+        )
         for metric in metrics
         for case, _ in cases
     }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from echat_eval.errors import BadData, Busy, UsageError, Withheld
 from echat_eval.io import jsonl
 from echat_eval.io.audio import check_content
+from echat_eval.io.collector import collector_paused
 from echat_eval.io.hashing import copy_verified
 from echat_eval.records import Annotation, AudioRef, Response, Sample, Score, Turn
 from echat_eval.store import serialize
@@ -169,7 +170,8 @@ class RunFolder:
 
         The snapshot replaces earlier ones of the same tasks.
         """
-        stored = [self._adopt(sample) for sample in samples]
+        with collector_paused():
+            stored = [self._adopt(sample) for sample in samples]
         tasks = {sample.task for sample in stored}
         before = self.samples()
         snapshot = [sample for sample in before if sample.task not in tasks] + stored
@@ -300,15 +302,17 @@ class RunFolder:
         mark = self._mark(name)
         if name not in self._cached.tables or self._cached.tables[name].mark != mark:
             table, number = {}, 0
-            for line, row in self._rows(name):
-                try:
-                    record = build(row)
-                except BadData as error:
-                    raise BadData(
-                        f"{path}:{line}: {error}; the row is damaged or of another version: {_remedy(name)}"
-                    ) from error
-                table[ident(record)] = record
-                number += 1
+            with collector_paused():
+                for line, row in self._rows(name):
+                    try:
+                        record = build(row)
+                    except BadData as error:
+                        raise BadData(
+                            f"{path}:{line}: {error}; the row is damaged or of another version: "
+                            f"{_remedy(name)}"
+                        ) from error
+                    table[ident(record)] = record
+                    number += 1
             # A new mark, because repairing a torn line changes the file.
             self._cached.tables[name] = _CachedTable(
                 mark=self._mark(name), table=table, replaced=number != len(table)

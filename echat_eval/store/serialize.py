@@ -84,7 +84,7 @@ def _is_emotion(value: Any) -> bool:
 
 _NAME = text("a name")
 _STATE = one_of(STATES)
-_OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
+_OBJECT = Rule(lambda value: isinstance(value, dict), "an object", sure=dict)
 _AUDIO_SCHEMA = Schema({"file": text("a path in the run folder"), "sha256": SHA256, "seconds": number(0)})
 _AUDIO = Rule(_AUDIO_SCHEMA.holds, "an object of file, sha256 and seconds")
 _LABELS = mapping_of(STRING, "an object of texts")
@@ -191,8 +191,8 @@ def _checked(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadData: an unknown or missing key, or a value of the wrong type.
     """
-    for _, message in schema.faults(row):
-        raise BadData(message)
+    if not schema.holds(row):
+        raise BadData(next(schema.faults(row))[1])
     return {name: value for name, value in row.items() if value is not None}
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from echat_eval.errors import BadData, UnknownName, UsageError
+from echat_eval.io.collector import collector_paused
 from echat_eval.io.data_folder import data_folder
 from echat_eval.io.hashing import digest
 from echat_eval.io.schema import shorten
@@ -105,7 +106,8 @@ def load_task(
             that is absent, was changed, or does not fit the task.
     """
     folder = _find_folder(name, data)
-    contents = read_contents(folder, FaultList(keep_going=False), decode=False)
+    with collector_paused():
+        contents = read_contents(folder, FaultList(keep_going=False), decode=False)
     assert contents is not None  # without keep_going every fault raises
     samples = contents.samples
     if contents.settings["name"] != name:
