@@ -14,6 +14,7 @@ from echat_eval.leaderboard.run import Run
 from echat_eval.leaderboard.table_rows import CSV_COLUMNS, table_rows
 from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
+from echat_eval.store.settled import is_written, keep_written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,11 @@ def carried_out(prepared: Prepared, *, progress: Progress | None) -> Run:
         spent = carry_out(plan, display, recording=recorded)
         folder, trackers = plan.folder, plan.trackers
     run = Run(folder=folder, name=str(folder.path), spent=spent)
+    if not trackers and is_written(run.path):
+        return run
     view = run.leaderboard()
     view.write(run.path)
+    keep_written(run.path)
     if trackers:
         track(run, view, trackers, display)
     return replace(run, written=view)

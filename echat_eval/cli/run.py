@@ -13,6 +13,7 @@ from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from echat_eval.cli.shown import Shown
     from echat_eval.leaderboard.run import Run
     from echat_eval.runner.cost_estimate import ExpectedCost
 
@@ -215,29 +216,50 @@ for _command in (run, score):
 
 def present_run(run: Run) -> int:
     """Print the leaderboard of a run and its notes; return the exit code."""
-    from echat_eval.cli.table import present
+    from echat_eval.cli.blocks import print_blocks, print_files
+
+    shown = shown_of(run)
+    names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *shown.beside]
+    files = [path for name in names if (path := run.path / name).is_file()]
+    print_blocks(shown.blocks)
+    print_files(files)
+    if not any(path.suffix == ".png" for path in files):
+        show("note: no leaderboard.png, which needs matplotlib; pip install matplotlib", err=True)
+    return exit_code_of(run, shown)
+
+
+def shown_of(run: Run) -> Shown:
+    """Return what is shown of a run, as an earlier command did if nothing has changed since."""
+    from echat_eval.cli.shown import Shown, find_shown, keep_shown
+
+    if run.written is None and (kept := find_shown(run.path)) is not None:
+        return kept
+    from echat_eval.cli.table import blocks_of
     from echat_eval.leaderboard.view import side_files
 
     view = run.written or run.leaderboard()
-    beside = [name for name, text in side_files(view.board).items() if text is not None]
-    names = [*(f"leaderboard.{ending}" for ending in ("md", "csv", "png")), *beside]
-    files = [path for name in names if (path := run.path / name).is_file()]
-    present(view, files)
-    if not any(path.suffix == ".png" for path in files):
-        show("note: no leaderboard.png, which needs matplotlib; pip install matplotlib", err=True)
-    return exit_code_of(run)
+    shown = Shown(
+        blocks=list(blocks_of(view)),
+        beside=[name for name, text in side_files(view.board).items() if text is not None],
+        notes=run.notes(),
+        all_failed=run.every_reply_failed,
+        missing=bool(run.states["missing"]),
+    )
+    keep_shown(run.path, shown)
+    return shown
 
 
-def exit_code_of(run: Run) -> int:
+def exit_code_of(run: Run, shown: Shown | None = None) -> int:
     """Print the notes of a run and what is missing; return the exit code."""
-    for line in run.notes():
+    shown = shown or shown_of(run)
+    for line in shown.notes:
         show(f"note: {line}", err=True)
     if run.spent:
         show(f"spent: {run.spent}")
-    if run.every_reply_failed:
+    if shown.all_failed:
         show("echat-eval: every reply failed; the leaderboard is no evidence about the system", err=True)
         return Exit.CANNOT_TELL
-    if not run.states["missing"]:
+    if not shown.missing:
         return Exit.DONE
     show("echat-eval: scores are missing; run the same command to try again", err=True)
     return Exit.CANNOT_TELL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echat_eval.cli.fitted_table import Cells, fitted
-from echat_eval.cli.terminal import show, show_table, table_width
+from echat_eval.cli.blocks import Lines, print_blocks, print_files
+from echat_eval.cli.fitted_table import Cells
 from echat_eval.io.display import number_text
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
@@ -35,40 +35,48 @@ if TYPE_CHECKING:
     from echat_eval.report.rating.agreement import Agreement
     from echat_eval.stats import Estimate
 
-__all__ = ["format_interval", "present", "print_leaderboard"]
+__all__ = [
+    "blocks_of",
+    "format_interval",
+    "present",
+    "print_leaderboard",
+]
 
 
 def present(view: LeaderboardView, files: Sequence[Path] = ()) -> None:
     """Print a leaderboard with its notes, and the paths of the files that hold it."""
-    print_leaderboard(view.board)
-    for table in view.side_tables:
-        _print_texts(table)
-    show(*view.notes)
-    for published in view.published:
-        show("")
-        _print_texts(published_table(published))
-    if files:
-        show("written: " + ", ".join(str(path) for path in files))
+    print_blocks(blocks_of(view))
+    print_files(files)
 
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Print the headline metric by task, the other measures, and what the numbers mean."""
-    from rich.text import Text
-
-    for table in (*_by_task(board), _counts(board), *_others(board)):
-        show_table(*fitted(table, table_width()))
-    show_table(*map(Text, board_lines(board)))
-    if board.headline.proxy:
-        show_table(f"{PROXY_TITLE}: {PROXY_NOTE}")
-    if notes := headline_notes(board):
-        show_table(*notes)
+    print_blocks(_blocks_of_board(board))
 
 
-def _print_texts(table: TextTable) -> None:
-    """Print a small table and its notes."""
+def blocks_of(view: LeaderboardView) -> Iterator[Cells | Lines]:
+    """Yield the tables and lines of a leaderboard with its notes, whatever the width of the terminal."""
+    yield from _blocks_of_board(view.board)
+    for table in view.side_tables:
+        yield from _blocks_of_texts(table)
+    yield Lines(view.notes, "plain")
+    for published in view.published:
+        yield Lines([""], "plain")
+        yield from _blocks_of_texts(published_table(published))
+
+
+def _blocks_of_board(board: Leaderboard) -> Iterator[Cells | Lines]:
+    yield from (*_by_task(board), _counts(board), *_others(board))
+    yield Lines(board_lines(board), "text")
+    yield Lines([f"{PROXY_TITLE}: {PROXY_NOTE}"] * board.headline.proxy)
+    yield Lines(headline_notes(board))
+
+
+def _blocks_of_texts(table: TextTable) -> Iterator[Cells | Lines]:
+    """Yield a small table and its notes."""
     rows = [list(row) for row in table.rows]
-    show_table(*fitted(Cells(table.caption, table.titles, [rows], labels=table.texts), table_width()))
-    show_table(*table.notes)
+    yield Cells(table.caption, table.titles, [rows], labels=table.texts)
+    yield Lines(table.notes)
 
 
 def _by_task(board: Leaderboard) -> Iterator[Cells]:

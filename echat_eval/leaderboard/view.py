@@ -29,6 +29,7 @@ from echat_eval.leaderboard.render import (
 )
 from echat_eval.leaderboard.table_rows import CSV_COLUMNS, csv_text, table_rows
 from echat_eval.leaderboard.times_text import times_csv, times_tables
+from echat_eval.store.settled import SIDE_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,10 +164,8 @@ def side_tables(board: Leaderboard) -> list[TextTable]:
 
 def side_files(board: Leaderboard) -> dict[str, str | None]:
     """Return the names of the files beside leaderboard.csv and their content, None where there is none."""
-    return {
-        "listening_gap.csv": gap_csv(board) if board.gaps else None,
-        "reply_times.csv": times_csv(board) if board.times else None,
-    }
+    texts = gap_csv(board) if board.gaps else None, times_csv(board) if board.times else None
+    return dict(zip(SIDE_FILES, texts, strict=True))
 
 
 def view_leaderboard(

@@ -11,6 +11,7 @@ from echat_eval.executors.place import place
 from echat_eval.judge.retirement import last_day, retirement_line
 from echat_eval.judge.sentinel import FEWEST_QUESTIONS, Sentinel
 from echat_eval.ports import RepliesByFile, ShowsCost
+from echat_eval.runner.command_mark import command_mark
 from echat_eval.runner.destinations import (
     Receiver,
     merged_contents,
@@ -26,6 +27,7 @@ from echat_eval.scorers.run_controls import run_and_store_controls
 from echat_eval.scorers.stored_links import run_and_store_links
 from echat_eval.store.anchors import anchors_path
 from echat_eval.store.keys import request_for
+from echat_eval.store.settled import find_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +63,9 @@ def carry_out(
         progress.note(f"sends: {receiver.line}")
     refuse_private_data(private_tasks(plan.tasks, plan.folder.manifest()), receivers, plan.send_to)
     with plan.folder.writing() as folder, metered(folder, plan.billed_clients, table, limit=limit) as meter:
-        if plan.systems:
+        command = _command(plan)
+        settled = command is not None and find_settled(folder.path, command) is not None
+        if plan.systems and not settled:
             folder.mend_samples(plan.samples)
         expected = plan.expected_cost()
         for line in expected.lines(whole=False):
@@ -72,7 +76,7 @@ def carry_out(
             _note_retirement(folder, judge, progress)
         if isinstance(progress, ShowsCost):
             progress.show_cost(meter.line)
-        if plan.systems:
+        if plan.systems and not settled:
             require_fit(folder, {system.name for system in plan.systems}, plan.tasks)
         _record_receivers(folder, receivers)
         with (
@@ -92,6 +96,7 @@ def carry_out(
                     progress=progress,
                     cache=plan.cache,
                     repeats=plan.repeats,
+                    command=command,
                 )
             else:
                 rescore(
@@ -113,6 +118,20 @@ def carry_out(
             "command with a higher limit to continue"
         )
     return meter.line()
+
+
+def _command(plan: Plan) -> str | None:
+    """Return the mark of a plan's command; None if only a server can tell what a judge is."""
+    if plan.judges or not plan.systems:
+        return None
+    return command_mark(
+        systems=plan.systems,
+        tasks=plan.tasks,
+        annotators=plan.annotators,
+        scorers=plan.scorers,
+        settings=plan.settings,
+        repeats=plan.repeats,
+    )
 
 
 @contextmanager

@@ -15,12 +15,14 @@ from echat_eval.labels.declared import merged_cues
 from echat_eval.plugins import require_different_names, require_members
 from echat_eval.ports import Annotator, Oracle, Scorer, System
 from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
+from echat_eval.runner.command_mark import Stages, command_mark
 from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
 from echat_eval.store.ledger import check_ledger, require_finished
 from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts, SystemFacts, TaskFacts
 from echat_eval.store.repeats import split_repeat
 from echat_eval.store.reuse import ReuseIndex
+from echat_eval.store.settled import Settled, find_settled, keep_settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -46,15 +48,18 @@ def evaluate(
     progress: Progress,
     cache: Cache | None = None,
     repeats: Mapping[str, int] = MappingProxyType({}),
+    command: str | None = None,
 ) -> Counter[str]:
     """Request replies, annotate and score them; return the number of scores in each state.
 
-    The run must be open for writing. A second call makes only the missing rows.
+    The run must be open for writing. A second call makes only the missing rows; if nothing has changed since
+    all were made, it reads none.
 
     Args:
         settings: kept in the manifest.
         cache: rows of other runs; None to neither read nor write any.
         repeats: name of a system -> number of its replies to each sample; 1 by default.
+        command: `command_mark` of the other arguments, if it is known.
 
     Raises:
         UsageError: an object that is no system, annotator or scorer, two systems with the same name, or
@@ -64,21 +69,38 @@ def evaluate(
         require_members("system", system, System, Oracle)
     require_different_names("system", systems, option=" with --system NAME=SPEC")
     _check_instruments(annotators, scorers)
+    command = command or command_mark(
+        systems=systems,
+        tasks=tasks,
+        annotators=annotators,
+        scorers=scorers,
+        settings=settings,
+        repeats=repeats,
+    )
+    again = settings.retry_policy.failed_again
+    if not again and (settled := find_settled(run.path, command)) is not None:
+        for name, total in settled.stages:
+            progress.stage(name, total, total)
+        return settled.states
     require_fit(run, {system.name for system in systems}, tasks)
     _record_command(run, systems, tasks, settings)
     _record_instruments(run, annotators, scorers, settings)
     samples = run.store_samples(sample for task in tasks for sample in task.samples)
-    return _respond_annotate_score(
+    stages = Stages(progress)
+    states = _respond_annotate_score(
         run,
         systems=systems,
         samples=samples,
         annotators=annotators,
         scorers=scorers,
         settings=settings,
-        progress=progress,
+        progress=stages,
         cache=cache,
         repeats=repeats,
     )
+    if not (again or states["missing"]):
+        keep_settled(run.path, command, Settled(stages=stages.seen, states=states))
+    return states
 
 
 def rescore(
