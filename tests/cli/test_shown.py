@@ -1,0 +1,74 @@
+"""A run is shown from what a command kept, and from its rows as soon as anything has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echat_eval.leaderboard import view
+from tests.support.command_line import call_here
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with every leaderboard that is made from rows."""
+    seen: list[str] = []
+    build = view.build_leaderboard
+
+    def count(*args: Any, **options: Any) -> Any:
+        seen.append("built")
+        return build(*args, **options)
+
+    monkeypatch.setattr(view, "build_leaderboard", count)
+    return seen
+
+
+def change_score(folder: Path) -> None:
+    file = folder / "scores.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        if row["metric"] == "empty_reply" and row["value"] is not None:
+            row["value"] = 100.0
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_show_and_run_print_what_they_printed_until_something_changes(
+    tmp_path: Path, tones: Path, counted: list[str]
+) -> None:
+    folder = tmp_path / "run"
+    command = ("run", "--system", "canned", "--data", tones, "--task", "emotion", "--annotator", "acoustics")
+    first = call_here(*command, "--out", folder, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    written = {path.name: path.read_bytes() for path in folder.glob("leaderboard.*")}
+    counted.clear()
+    again, shown = call_here(*command, "--out", folder, cwd=tmp_path), call_here("show", folder, cwd=tmp_path)
+    assert not counted
+    assert again.stdout == first.stdout
+    assert again.stdout.startswith(shown.stdout)
+    assert call_here("show", folder, "--headline", "empty_reply", cwd=tmp_path).stdout != shown.stdout
+    counted.clear()
+
+    for damage in (
+        lambda: (folder / "leaderboard.md").write_text("edited"),
+        lambda: (folder / "leaderboard.csv").unlink(),
+    ):
+        damage()
+        assert call_here(*command, "--out", folder, cwd=tmp_path).stdout == first.stdout
+        assert {path.name: path.read_bytes() for path in folder.glob("leaderboard.*")} == written
+        assert counted.pop() == "built"
+
+    change_score(folder)
+    assert call_here("show", folder, cwd=tmp_path).stdout != shown.stdout
+    assert counted
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"of": 1}', '{"of": MARK, "shown": {"blocks": [1]}}'])
+def test_a_damaged_file_is_ignored(text: str, tmp_path: Path) -> None:
+    from echat_eval.cli.shown import find_shown
+    from echat_eval.store.settled import view_mark
+
+    (tmp_path / ".shown.json").write_text(text.replace("MARK", f'"{view_mark(tmp_path)}"'))
+    assert find_shown(tmp_path) is None
