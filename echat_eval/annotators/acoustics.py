@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from echat_eval.annotators.pitch import CEILING_HZ, FLOOR_HZ, track_pitch
 from echat_eval.io.audio import read_mono, resampler
 from echat_eval.io.hashing import fingerprint_of
@@ -14,6 +12,7 @@ from echat_eval.io.hashing import fingerprint_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from echat_eval.records import AudioRef
@@ -52,7 +51,7 @@ class Acoustics:
             BadData: the file is no readable audio.
         """
         mono, rate = read_mono(audio.path, rate=_RATE)
-        return describe(mono.astype(np.float64), rate)
+        return describe(mono.astype("float64"), rate)
 
     def fingerprint(self) -> str:
         """Return the hash of the version and the constants."""
@@ -72,6 +71,8 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
         mono: (samples,), full scale 1.0, at 16 kHz.
         rate: Hz; 16000.
     """
+    import numpy as np  # here, because a run without replies to annotate does not need it
+
     values: dict[str, float | None] = dict.fromkeys(
         (
             "f0_median_hz",
@@ -114,6 +115,7 @@ def describe(mono: NDArray[np.float64], rate: int = _RATE) -> dict[str, float | 
 def _timing(sounding: NDArray[np.bool_], decibels: NDArray[np.float64], rate: int) -> dict[str, float]:
     """Return pauses and energy peaks between the first and the last sound."""
     # Imported here: it takes half a second, and a run without replies to annotate does not need it.
+    import numpy as np
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
 
@@ -136,6 +138,8 @@ def _timing(sounding: NDArray[np.bool_], decibels: NDArray[np.float64], rate: in
 
 
 def _centroid(frames: NDArray[np.float64], rate: int) -> float:
+    import numpy as np
+
     power = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2
     hertz = np.fft.rfftfreq(frames.shape[1], 1 / rate)
     return float((power @ hertz / np.maximum(power.sum(axis=1), 1e-20)).mean())

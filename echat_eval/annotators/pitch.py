@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["CEILING_HZ", "FLOOR_HZ", "track_pitch"]
@@ -34,6 +33,8 @@ def track_pitch(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     Returns:
         (count,) Hz.
     """
+    import numpy as np
+
     longest, shortest = int(rate / FLOOR_HZ) + 2, int(rate / CEILING_HZ)
     pitch = [_pitches(frames[k : k + _BLOCK], rate, shortest, longest) for k in range(0, len(frames), _BLOCK)]
     track = np.concatenate(pitch) if pitch else np.zeros(0)
@@ -41,6 +42,8 @@ def track_pitch(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
 
 
 def _pitches(frames: NDArray[np.float64], rate: int, shortest: int, longest: int) -> NDArray[np.float64]:
+    import numpy as np
+
     window = frames.shape[1] - longest
     size = 1 << int(np.ceil(np.log2(frames.shape[1] + window)))
     # d(lag) = sum over the window of (x[t] - x[t + lag])^2, the cross term by FFT.
@@ -64,6 +67,8 @@ def _pitches(frames: NDArray[np.float64], rate: int, shortest: int, longest: int
 
 def _first_dip(normal: NDArray[np.float64], shortest: int, longest: int) -> NDArray[np.intp]:
     """Return the lag of the first local minimum that is nearly as deep as the deepest one."""
+    import numpy as np
+
     inner = normal[:, shortest:longest]
     left, right = normal[:, shortest - 1 : longest - 1], normal[:, shortest + 1 : longest + 1]
     near = inner < inner.min(axis=1, keepdims=True) + _NEAR
@@ -74,6 +79,7 @@ def _first_dip(normal: NDArray[np.float64], shortest: int, longest: int) -> NDAr
 
 def _without_outliers(track: NDArray[np.float64]) -> NDArray[np.float64]:
     """Set frames to NaN that are a third of an octave or more from the median of their voiced neighbours."""
+    import numpy as np
     from scipy.signal import medfilt
 
     voiced = ~np.isnan(track)

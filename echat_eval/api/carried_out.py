@@ -11,7 +11,6 @@ from echat_eval.api.progress import Logged
 from echat_eval.errors import scrub
 from echat_eval.experiment import recorded_content, recording, resolved
 from echat_eval.leaderboard.run import Run
-from echat_eval.leaderboard.table_rows import CSV_COLUMNS, table_rows
 from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
 from echat_eval.store.settled import is_written, keep_written
@@ -49,6 +48,7 @@ def track(run: Run, view: LeaderboardView, trackers: Sequence[Tracker], display:
     """Copy a finished run to trackers. A failure is a note: nothing that they do changes the run."""
     from tempfile import TemporaryDirectory
 
+    from echat_eval.leaderboard.table_rows import CSV_COLUMNS, table_rows
     from echat_eval.report import build_report
 
     rows = table_rows(view.board)

@@ -23,8 +23,8 @@ from echat_eval.experiment import (
 )
 from echat_eval.leaderboard.run import Run
 from echat_eval.runner.plan import planned
-from echat_eval.scorers.judge_link import parse_link
 from echat_eval.scorers.judge_settings import parse_judges
+from echat_eval.scorers.link_settings import parse_link
 from echat_eval.store.run_folder import RunFolder
 from echat_eval.store.select import SelectedRun, is_baseline
 

@@ -11,8 +11,8 @@ from echat_eval.experiment.file import RUNNER
 from echat_eval.experiment.tasks import SELECTING
 from echat_eval.plugins import parse_parts
 from echat_eval.runner.destinations import send_to_hosts
-from echat_eval.scorers.judge_link import LinkSettings, number_of_anchors
 from echat_eval.scorers.judge_settings import parse_judges
+from echat_eval.scorers.link_settings import LinkSettings, number_of_anchors
 from echat_eval.systems import split_name
 
 if TYPE_CHECKING:

@@ -6,16 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from echat_eval.analysis.run_tables import (
-    annotations_table,
-    responses_table,
-    samples_table,
-    scores_table,
-    verdicts_table,
-)
-from echat_eval.leaderboard.notes import reply_notes
-from echat_eval.leaderboard.view import LeaderboardView, view_leaderboard
-from echat_eval.scorers.stored_links import stored_links
 from echat_eval.store.select import SelectedRun
 
 if TYPE_CHECKING:
@@ -23,6 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from echat_eval.leaderboard.view import LeaderboardView
     from echat_eval.scorers.judge_link import JudgeLink
     from echat_eval.store.run_folder import RunFolder
 
@@ -82,32 +73,48 @@ class Run:
         Raises:
             BadData: no scores; UnknownName: no metric has the name of `headline`.
         """
+        from echat_eval.leaderboard.view import view_leaderboard
+
         return view_leaderboard([self.folder], headline=headline)
 
     def notes(self) -> list[str]:
         """Return one line per system and kind of reply that failed, is missing or was not timed."""
+        from echat_eval.leaderboard.notes import reply_notes
+
         return reply_notes(self.folder)
 
     def links(self) -> list[JudgeLink]:
         """Return the links of its judges to those that they replace, with estimates on the old scale."""
+        from echat_eval.scorers.stored_links import stored_links
+
         return stored_links(self.folder)
 
     def samples(self) -> pd.DataFrame:
         """Return one row per sample; see `echat_eval.analysis.run_tables` for the columns of all tables."""
+        from echat_eval.analysis.run_tables import samples_table
+
         return samples_table(self.folder)
 
     def responses(self) -> pd.DataFrame:
         """Return one row per system and sample: state, words, audio and times of the reply."""
+        from echat_eval.analysis.run_tables import responses_table
+
         return responses_table(self.folder)
 
     def annotations(self) -> pd.DataFrame:
         """Return one row per reply, annotator and value."""
+        from echat_eval.analysis.run_tables import annotations_table
+
         return annotations_table(self.folder)
 
     def scores(self) -> pd.DataFrame:
         """Return one row per reply and metric: state and value, with labels and clusters."""
+        from echat_eval.analysis.run_tables import scores_table
+
         return scores_table(self.folder)
 
     def verdicts(self) -> pd.DataFrame:
         """Return one row per reply and verdict of a judge: grades, explanation, model and server."""
+        from echat_eval.analysis.run_tables import verdicts_table
+
         return verdicts_table(self.folder)

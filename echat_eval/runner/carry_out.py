@@ -23,8 +23,6 @@ from echat_eval.runner.evaluate import evaluate, require_fit, rescore
 from echat_eval.runner.spending import metered
 from echat_eval.scorers.judge_settings import identify
 from echat_eval.scorers.judged import Judged
-from echat_eval.scorers.run_controls import run_and_store_controls
-from echat_eval.scorers.stored_links import run_and_store_links
 from echat_eval.store.anchors import anchors_path
 from echat_eval.store.keys import request_for
 from echat_eval.store.settled import find_settled
@@ -107,8 +105,13 @@ def carry_out(
                     progress=progress,
                     cache=plan.cache,
                 )
-        run_and_store_controls(folder, plan.scorers, plan.controls)
+        if plan.controls:
+            from echat_eval.scorers.run_controls import run_and_store_controls
+
+            run_and_store_controls(folder, plan.scorers, plan.controls)
         if plan.link is not None:
+            from echat_eval.scorers.stored_links import run_and_store_links
+
             run_and_store_links(folder, plan.scorers, plan.link.old, anchors=plan.link.anchors)
     for line in _unclaimed(plan):
         progress.note(f"note: {line}")

@@ -98,7 +98,7 @@ def evaluate(
         cache=cache,
         repeats=repeats,
     )
-    if not (again or states["missing"]):
+    if not again and _has_every_row(run):
         keep_settled(run.path, command, Settled(stages=stages.seen, states=states))
     return states
 
@@ -168,6 +168,12 @@ def _respond_annotate_score(
         if cache is not None:
             _record_cache(run, cache)
     return check_ledger(run)
+
+
+def _has_every_row(run: RunFolder) -> bool:
+    """Return whether no row is missing, which the next command would make."""
+    tables = run.every_response(), run.every_annotation(), run.every_score()
+    return all(row.state != "missing" for table in tables for row in table.values())
 
 
 # -- checks before anything is sent ------------------------------------------------

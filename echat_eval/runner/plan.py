@@ -22,14 +22,12 @@ from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
 from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
-from echat_eval.scorers.judge_link import parse_link
 from echat_eval.scorers.judge_settings import DATED, parse_judges, scorers_of_judge, unshown_history
 from echat_eval.scorers.judged import Judged
 from echat_eval.scorers.judged_turns import scorers_of_turns
 from echat_eval.scorers.judged_voice import JudgedVoice
-from echat_eval.scorers.run_controls import refuse_few_controls
+from echat_eval.scorers.link_settings import parse_link
 from echat_eval.scorers.select import select_scorers
-from echat_eval.scorers.stored_links import new_judges
 from echat_eval.store.headline import chosen_headline
 from echat_eval.store.manifest import RunSettings
 from echat_eval.store.reuse import ReuseIndex
@@ -200,7 +198,10 @@ def planned(
         raise UsageError("controls without a judge; name the model to test (--judge MODEL)")
     roles = {name: facts.role for name, facts in folder.manifest().systems.items()}
     roles |= {system.name: role_of(system) for system in loaded}
-    refuse_few_controls(arguments.controls, samples, roles.values())
+    if arguments.controls:
+        from echat_eval.scorers.run_controls import refuse_few_controls
+
+        refuse_few_controls(arguments.controls, samples, roles.values())
     if list(roles.values()).count("system") > 1:  # the leaderboard compares them at the end
         require_package("scipy", "the ranks of several systems need")
     with shared_cache(os.environ, enabled=arguments.cache) as opened:
@@ -221,6 +222,8 @@ def planned(
             remark(line)
         link = None
         if (wanted := parse_link(arguments.link, judges)) is not None:
+            from echat_eval.scorers.stored_links import new_judges
+
             if wanted.judge.url is None and wanted.judge.model != DATED:
                 require_openai_model(wanted.judge.model, "--set link.url=")
             with _named_as_link():

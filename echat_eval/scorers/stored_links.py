@@ -21,8 +21,9 @@ from echat_eval.io.schema import (
     read_schema_rows,
     whole,
 )
-from echat_eval.scorers.judge_link import FEWEST, JudgeLink, SystemEstimate, link_judges
+from echat_eval.scorers.judge_link import JudgeLink, SystemEstimate, link_judges
 from echat_eval.scorers.judged import Judged
+from echat_eval.scorers.link_settings import FEWEST
 from echat_eval.stats import Estimate
 from echat_eval.stats.linking import MIN_ANCHORS, MIN_CLUSTERS, TOLERANCE, SliceShift
 

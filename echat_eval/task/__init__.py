@@ -14,7 +14,6 @@ from echat_eval.io.schema import shorten
 from echat_eval.languages import TAG_EXPECTED, language_tag, supports
 from echat_eval.task.faults import FaultList, display_path
 from echat_eval.task.folder import Contents, find_faults, read_contents
-from echat_eval.task.split import part_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,6 +116,8 @@ def load_task(
         )
     sha256 = contents.sha256
     if part is not None:
+        from echat_eval.task.split import part_samples
+
         samples, split = part_samples(folder, part, samples, sha256)
         sha256 = digest("part", [sha256, split.sha256, part.partition("@")[0]])
     if languages is not None:

@@ -27,7 +27,6 @@ from echat_eval.io.schema import (
     one_of,
     whole,
 )
-from echat_eval.stats.factors import units_of
 from echat_eval.task.faults import display_path
 
 if TYPE_CHECKING:
@@ -142,6 +141,8 @@ def linking_keys(samples: Sequence[Sample], factor: str) -> list[object | None]:
     if factor == "speaker":
         return [sample.speaker for sample in samples]
     if factor == "sentence":
+        from echat_eval.stats.factors import units_of
+
         return [unit.sentence for unit in units_of(samples).values()]
     return [sample.contrast_group for sample in samples]
 

@@ -8,8 +8,8 @@ import pytest
 
 from echat_eval.errors import UnknownName, UsageError
 from echat_eval.experiment import Experiment, with_arguments, with_settings
-from echat_eval.scorers.judge_link import parse_link
 from echat_eval.scorers.judge_settings import parse_judges
+from echat_eval.scorers.link_settings import parse_link
 from echat_eval.testing import ScriptedSystem
 
 TWO = {"old": {"use": "canned", "text": "Oh."}, "v1.5": {"use": "canned"}, "echo": None}

@@ -13,9 +13,10 @@ from echat_eval.checks.scripted_judge import scripted_client
 from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.judge import JudgeClient, load_judge
 from echat_eval.scorers import judge_link
-from echat_eval.scorers.judge_link import JudgeLink, link_judges, parse_link
+from echat_eval.scorers.judge_link import JudgeLink, link_judges
 from echat_eval.scorers.judge_settings import JudgeSettings
 from echat_eval.scorers.judged import Judged
+from echat_eval.scorers.link_settings import parse_link
 from echat_eval.scorers.stored_links import (
     link_lines,
     link_notes,
