@@ -110,7 +110,7 @@ def _strict_loader(fast: bool) -> Any:
     """
     import yaml
 
-    class Fast(yaml.composer.Composer, yaml.CSafeLoader):  # type: ignore[misc]
+    class Fast(yaml.composer.Composer, yaml.CSafeLoader):
         """The safe loader with libyaml's events and the nodes of PyYAML."""
 
         def __init__(self, stream: str) -> None:
@@ -128,8 +128,8 @@ def _strict_loader(fast: bool) -> Any:
         shown = ""
         depth = 0
 
-        def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
+            event: Any = self.peek_event()
             place = f"{self.shown}:{event.start_mark.line + 1 if event.start_mark else 1}"
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise BadData(f"{place}: anchors and aliases (&, *) are not allowed; write the value out")

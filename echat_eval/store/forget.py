@@ -31,6 +31,9 @@ _DERIVED = (
     "listening_gap.csv",
     "reply_times.csv",
     "links.jsonl",
+    ".settled.json",
+    ".shown.json",
+    ".written.json",
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from echat_eval.leaderboard import view
+from echat_eval.leaderboard.build import build_leaderboard
 from tests.support.command_line import call_here
 
 
@@ -16,7 +17,7 @@ from tests.support.command_line import call_here
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows with every leaderboard that is made from rows."""
     seen: list[str] = []
-    build = view.build_leaderboard
+    build = build_leaderboard
 
     def count(*args: Any, **options: Any) -> Any:
         seen.append("built")

@@ -12,7 +12,7 @@ import pytest
 from echat_eval.checks.scripted_judge import scripted_client
 from echat_eval.errors import BadData, Unavailable, UsageError
 from echat_eval.judge import JudgeClient, load_judge
-from echat_eval.scorers import judge_link
+from echat_eval.scorers import link_settings
 from echat_eval.scorers.judge_link import JudgeLink, link_judges
 from echat_eval.scorers.judge_settings import JudgeSettings
 from echat_eval.scorers.judged import Judged
@@ -212,7 +212,7 @@ def test_a_link_stands_for_a_judge_of_the_run_by_name_or_model() -> None:
     for given in ("strict", "old-2024-11-20"):
         found = parse_link(given, [known])
         assert found is not None
-        assert (found.judge, found.anchors) == (known, judge_link.ANCHORS)
+        assert (found.judge, found.anchors) == (known, link_settings.ANCHORS)
     changed = parse_link({"model": "strict", "anchors": 60, "repeats": 1}, [known])
     assert changed is not None
     assert (changed.anchors, changed.judge.repeats, changed.judge.url) == (60, 1, known.url)

@@ -95,6 +95,7 @@ def test_the_gap_and_the_times_of_a_forgotten_speaker_are_made_again(
     shutil.copytree(asked_run.path, run)
     view_leaderboard([RunFolder(run)]).write(run)
     (run / "reply_times.csv").write_text("earlier\n")
+    (run / ".shown.json").write_text("{}")
     out = tmp_path / "out"
     words = ["report", str(run), "--out", str(out), "--only", "tables,page"]
 
@@ -110,4 +111,5 @@ def test_the_gap_and_the_times_of_a_forgotten_speaker_are_made_again(
     assert ",12," in report("--forget", "s1")
     assert "g1-" not in text_of(out)
     assert not (run / "listening_gap.csv").exists()
+    assert not (run / ".shown.json").exists()
     assert not (run / "reply_times.csv").exists()
