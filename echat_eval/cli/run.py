@@ -230,10 +230,10 @@ def present_run(run: Run) -> int:
 
 def shown_of(run: Run) -> Shown:
     """Return what is shown of a run, as an earlier command did if nothing has changed since."""
-    from echat_eval.cli.shown import Shown, find_shown, keep_shown
+    from echat_eval.cli.shown import Shown, keep, kept
 
-    if run.written is None and (kept := find_shown(run.path)) is not None:
-        return kept
+    if run.written is None and (earlier := kept(run.path)) is not None:
+        return earlier
     from echat_eval.cli.table import blocks_of
     from echat_eval.leaderboard.view import side_files
 
@@ -245,7 +245,7 @@ def shown_of(run: Run) -> Shown:
         all_failed=run.every_reply_failed,
         missing=bool(run.states["missing"]),
     )
-    keep_shown(run.path, shown)
+    keep(run.path, shown)
     return shown
 
 

@@ -108,11 +108,11 @@ def show_command(what: tuple[str, ...], stale: bool, options: LeaderboardOptions
 def present_leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> None:
     """Print the leaderboard of runs; write it to a folder."""
     from echat_eval.cli.blocks import print_blocks
-    from echat_eval.cli.shown import find_shown
+    from echat_eval.cli.shown import kept
 
     plain = options == LeaderboardOptions(tables=(), within=None, headline=None, out=None)
-    if plain and len(runs) == 1 and (kept := find_shown(Path(runs[0]))) is not None:
-        print_blocks(kept.blocks)
+    if plain and len(runs) == 1 and (shown := kept(Path(runs[0]))) is not None:
+        print_blocks(shown.blocks)
         return
     from echat_eval import api
     from echat_eval.cli.table import present

@@ -1,25 +1,19 @@
-"""What a command showed of a run, kept in the run folder to be shown again while nothing has changed."""
+"""The leaderboard of a run as a command showed it, to be shown again while nothing has changed."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from echat_eval.api.shown import find_shown, keep_shown
 from echat_eval.cli.blocks import Lines
 from echat_eval.cli.fitted_table import Cells
-from echat_eval.errors import BadData
-from echat_eval.io.files import write_atomically
-from echat_eval.io.jsonl import dumps
-from echat_eval.store.settled import view_mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Shown", "find_shown", "keep_shown"]
-
-_FILE = ".shown.json"
+__all__ = ["Shown", "keep", "kept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +35,17 @@ class Shown:
     missing: bool
 
 
-def keep_shown(folder: Path, shown: Shown) -> None:
+def keep(folder: Path, shown: Shown) -> None:
     """Keep what is shown of a run that this process may write to."""
-    write_atomically(
-        folder / _FILE, dumps({"of": view_mark(folder), "shown": asdict(shown)}) + "\n", durable=False
-    )
+    keep_shown(folder, asdict(shown))
 
 
-def find_shown(folder: Path) -> Shown | None:
+def kept(folder: Path) -> Shown | None:
     """Return what was shown of a run; None if something has changed since."""
     try:
-        kept: dict[str, Any] = json.loads((folder / _FILE).read_bytes())
-        if kept["of"] != view_mark(folder):
+        if (found := find_shown(folder)) is None:
             return None
-        blocks = [
-            Cells(**block) if "caption" in block else Lines(**block) for block in kept["shown"]["blocks"]
-        ]
-        return Shown(**{**kept["shown"], "blocks": blocks})
-    except (OSError, ValueError, TypeError, KeyError, BadData):
+        blocks = [Cells(**block) if "caption" in block else Lines(**block) for block in found["blocks"]]
+        return Shown(**{**found, "blocks": blocks})
+    except (TypeError, KeyError):
         return None

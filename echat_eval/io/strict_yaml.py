@@ -68,9 +68,9 @@ def read_yaml(path: Path, *, shown: str | None = None) -> YamlFile:
 def _composed(text: str, name: str) -> tuple[Any, Any]:
     """Return the loader of a text, and its node.
 
-    libyaml reads what is valid, several times as fast. What it refuses, and the two things in which it is
-    laxer (tabs, and question marks in flow style), PyYAML's own parser reads, so that a file means the same
-    on every machine.
+    libyaml reads a valid file several times as fast. PyYAML's own parser reads the files that libyaml
+    refuses, and those with tabs or question marks in flow style, where libyaml is laxer: a file means the
+    same on every machine.
     """
     import yaml
 

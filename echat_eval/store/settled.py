@@ -1,7 +1,7 @@
-"""What a finished command left, so that the same command need not read every row to find nothing to do.
+"""Marks of a finished command: while they hold, the same command has nothing to do and reads no row.
 
 The file `.settled.json` of a run folder holds one hash: of all that decides which rows of the command are
-missing or stale, and of what the folder held at its end. While both are the same, so is the result. Anything
+missing or stale, and of the folder's files at its end. While both are the same, so is the result. Anything
 else is worked out from the rows.
 """
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from echat_eval.cli.shown import kept
 from echat_eval.leaderboard import view
 from echat_eval.leaderboard.build import build_leaderboard
+from echat_eval.store.settled import view_mark
 from tests.support.command_line import call_here
 
 
@@ -68,8 +70,5 @@ def test_show_and_run_print_what_they_printed_until_something_changes(
 
 @pytest.mark.parametrize("text", ["", "[]", '{"of": 1}', '{"of": MARK, "shown": {"blocks": [1]}}'])
 def test_a_damaged_file_is_ignored(text: str, tmp_path: Path) -> None:
-    from echat_eval.cli.shown import find_shown
-    from echat_eval.store.settled import view_mark
-
     (tmp_path / ".shown.json").write_text(text.replace("MARK", f'"{view_mark(tmp_path)}"'))
-    assert find_shown(tmp_path) is None
+    assert kept(tmp_path) is None
