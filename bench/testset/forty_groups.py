@@ -44,7 +44,7 @@ SENTENCES = (
 def answer(request: dict[str, Any]) -> str:
     """Return a sentence of its own for every sentence that is asked for, with replies."""
     names = request["response_format"]["json_schema"]["schema"]["required"][1:]
-    replies = {name: f"This is {name}, as a person would say it to you." for name in names}
+    replies = {name: f"This is {name.replace('_', ' ')}, as a person would say it to you." for name in names}
     return json.dumps({"transcript": SENTENCES[request["seed"] % 10_000], **replies})
 
 

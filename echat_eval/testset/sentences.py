@@ -22,6 +22,8 @@ REASONS: Mapping[str, str] = {
     "no-answer": "the server did not answer; the next command asks again",
     "not-as-asked": "the answer is no JSON object with the fields of the schema",
     "control-character": "the sentence or a reply has a character that cannot be seen or spoken",
+    "not-speech": "the sentence or a reply has an address or an underscore",
+    "quotes-the-prompt": "the sentence or a reply stands word for word in the prompt",
     "too-long": "the sentence has more words than max_words",
     "names-the-label": "the sentence names a label of its cue, its own or another, so that words reveal it",
     "other-language": "the sentence or a reply is in another script than the language",

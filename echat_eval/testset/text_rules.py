@@ -23,6 +23,7 @@ __all__ = [
     "duplicate_of",
     "fault_of",
     "kept_sentences",
+    "quotation_fault",
     "sentence_of",
 ]
 
@@ -91,6 +92,8 @@ def _faults(sentence: Sentence, max_words: int) -> Iterator[tuple[str, str]]:
     for text in (sentence.transcript, *replies):
         if found := unseen_characters(text):
             yield "control-character", f"{found} in {text[:80]!r}"
+        if "://" in text or "_" in text:
+            yield "not-speech", text[:80]
         if not _in_script(text, language):
             yield "other-language", f"{text[:80]!r} is not in '{language}'"
     if not 2 <= count <= longest:
@@ -104,6 +107,20 @@ def _faults(sentence: Sentence, max_words: int) -> Iterator[tuple[str, str]]:
             yield "short-reply", reply
         if normalised(sentence.transcript) in normalised(reply):
             yield "repeats-the-query", reply[:80]
+
+
+def quotation_fault(sentence: Sentence, prompt: str) -> tuple[str, str] | None:
+    """Return the reason to drop a sentence that a server copied from the prompt; None if it did not."""
+
+    def joined(text: str) -> str:  # between marks, so that "art" is not in "start" where words have spaces
+        mark = " " if error_rate_of(sentence.language) == "wer" else ""
+        return mark + mark.join(words(text, sentence.language)) + mark
+
+    given = joined(prompt)
+    for text in (sentence.transcript, *(member.reply for member in sentence.members)):
+        if joined(text) in given:
+            return "quotes-the-prompt", text[:80]
+    return None
 
 
 def _in_script(text: str, language: str) -> bool:

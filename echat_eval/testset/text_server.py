@@ -21,7 +21,13 @@ from echat_eval.io.text import read_text
 from echat_eval.languages import language_name
 from echat_eval.testset.preflight import given_sentences
 from echat_eval.testset.sentences import Dropped, Sentence
-from echat_eval.testset.text_rules import answer_schema, duplicate_fault, fault_of, sentence_of
+from echat_eval.testset.text_rules import (
+    answer_schema,
+    duplicate_fault,
+    fault_of,
+    quotation_fault,
+    sentence_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -234,6 +240,9 @@ class TextServer:
             return drop(*sentence)
         if (fault := fault_of(sentence, self.plan.texts.max_words, self.plan.texts.allow)) is not None:
             return drop(*fault)
+        quoted = quotation_fault(sentence, ask.prompt)
+        if quoted is not None and quoted[0] not in self.plan.texts.allow:
+            return drop(*quoted)
         repeated = duplicate_fault(sentence, list(found.values()))
         if repeated is not None and "duplicate" not in self.plan.texts.allow:
             return drop(*repeated)

@@ -50,7 +50,9 @@ def scripted(request: dict[str, Any]) -> str:
     number = request["seed"] % 10_000
     words = "I am so happy today." if request["seed"] == 1 else WORDS[number]
     names = request["response_format"]["json_schema"]["schema"]["required"][1:]
-    return json.dumps({"transcript": words} | {n: f"This is {n} to your words." for n in names})
+    return json.dumps(
+        {"transcript": words} | {n: f"This is {n.replace('_', ' ')} to your words." for n in names}
+    )
 
 
 def plan_for(folder: Path, url: str) -> Plan:

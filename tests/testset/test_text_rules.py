@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from echat_eval.testset.text_rules import (
     duplicate_of,
     fault_of,
     kept_sentences,
+    quotation_fault,
     sentence_of,
 )
 
@@ -52,12 +54,27 @@ def reason(assignment: Assignment, **changes: object) -> str | None:
         ({"reply_1": "别难过，我陪着你。"}, "other-language"),
         ({"reply_1": GOOD["reply_2"].upper()}, "equal-replies"),
         ({"reply_1": "So sorry."}, "short-reply"),
+        ({"transcript": "test_2238 is here."}, "not-speech"),
+        ({"reply_2": "Read it at https://example.com now."}, "not-speech"),
         ({"reply_1": "You say: she answered my message. Hm."}, "repeats-the-query"),
     ],
 )
 def test_rules(changes: dict[str, object], expected: str | None) -> None:
     assert reason(EN, **changes) == expected
     assert expected is None or expected in REASONS
+
+
+def test_what_a_small_model_copies_from_the_prompt_is_dropped() -> None:
+    sentence = sentence_of(json.dumps(GOOD), EN)
+    assert isinstance(sentence, Sentence)
+    assert quotation_fault(sentence, "Write one sentence. She answered his message.") is None
+    for quoted in (GOOD["transcript"], GOOD["reply_2"]):
+        prompt = f"Facts, not judgements:\n“{quoted.upper()}” works."
+        assert quotation_fault(sentence, prompt) == ("quotes-the-prompt", quoted)
+    assert quotation_fault(replace(sentence, transcript="My art is"), "My start is good.") is None
+    zh = replace(sentence, language="zh", transcript="姐姐来了")
+    assert quotation_fault(zh, "例如“姐姐来了。”可以") == ("quotes-the-prompt", "姐姐来了")
+    assert "quotes-the-prompt" in REASONS
 
 
 def test_other_scripts_and_sounds() -> None:
