@@ -63,4 +63,6 @@ def _share(share: Gain | Estimate) -> str:
     value = number_text(share.value, SHARE_DIGITS)
     if share.low is None or share.high is None:
         return phrase("{value} (no interval)", value=value)
+    if share.high - share.low < 1e-9:
+        return phrase("{value} (no spread)", value=value)
     return f"{value} [{number_text(share.low, SHARE_DIGITS)}, {number_text(share.high, SHARE_DIGITS)}]"

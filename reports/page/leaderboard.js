@@ -133,8 +133,12 @@
       h("button", { type: "button", onclick: flip, title: t("sortBy", { name: title }) }, title, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (order.down ? "▾" : "▴") : "")));
   }
 
-  function columnsOf(metric) {
-    return [...(metric.tasks_only ? [] : [EChat.board.overall]), ...EChat.board.tasks.map((task) => task.name)];
+  // All tasks, and each task to which one of the metrics applies.
+  function columnsOf(metrics) {
+    const { overall, systems, tasks } = EChat.board;
+    const states = (cell) => cell && (cell.value !== null || cell.counts.failed || cell.counts.missing);
+    const applies = (task) => metrics.some((metric) => systems.some((system) => states(cellOf(metric, system.name, task.name))));
+    return [...(metrics[0].tasks_only ? [] : [overall]), ...tasks.filter(applies).map((task) => task.name)];
   }
 
   function columnTitle(column) {
@@ -145,7 +149,7 @@
   function table(shown, redraw) {
     const board = EChat.board;
     const metric = shown[0].metric;
-    const columns = columnsOf(metric);
+    const columns = columnsOf(shown.map((one) => one.metric));
     const ranked = metric.headline;
     const head = h("tr", { role: "row" }, ranked ? h("th", { scope: "col", role: "columnheader", class: "rank" }, t("rank")) : null, heading("name", t("system"), redraw, "name"),
       columns.map((column) => heading(column, columnTitle(column), redraw, "number")));
@@ -238,7 +242,7 @@
     const redraw = () => EChat.showLeaderboard(main, where);
     const change = (name, value) => EChat.go(EChat.link([], new URLSearchParams({ metric: settings.metric, second: settings.second, [name]: value })));
     const others = board.metrics.filter((m) => m !== metric);
-    const shown = [metric, second].filter(Boolean).map((m, n) => ({ metric: m, scale: scaleOf(m, columnsOf(metric)), side: second ? (n ? "is-b" : "is-a") : "" }));
+    const shown = [metric, second].filter(Boolean).map((m, n) => ({ metric: m, scale: scaleOf(m, columnsOf([metric])), side: second ? (n ? "is-b" : "is-a") : "" }));
     main.replaceChildren(h("div", { class: "page" }, head(),
       board.total ? null : h("p", { class: "notice" }, t("noSamples")),
       !metric ? h("p", { class: "notice" }, t("nothingScored")) : [

@@ -8,6 +8,7 @@ EChat.phrases = EChat.bare({
   "{count} missing scores are left out, and no bound covers them": "{count} 个缺失的分数未计入,也没有界限涵盖它们",
   "undefined": "无定义",
   "{value} (no interval)": "{value}(无区间)",
+  "{value} (no spread)": "{value}(无离散)",
   "no": "否",
   "yes": "是",
   "not shown": "未能证实",

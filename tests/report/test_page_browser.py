@@ -376,6 +376,11 @@ def test_the_listening_gap_is_a_table_of_its_own(browser: Any, asked_run: RunFol
     assert cells == ["mine", "emotion", "Match rate (proxy)", "16", "100.0", "60.0", cells[6], "-"]
     assert cells[6].startswith("40.0")
     assert "Asked: the system's answers" in page.locator("main").inner_text()
+    # The match rate does not apply to the task of questions, which gets no column.
+    shown = page.locator("tr[data-system] td[data-task]").evaluate_all(
+        "cells => cells.map(c => c.dataset.task)"
+    )
+    assert shown == ["all", "emotion"]
     opened.close()
 
 
