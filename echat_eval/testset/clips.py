@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from echat_eval.errors import BadData
+from echat_eval.testset.limiter import active_rms, limited
 from echat_eval.testset.vocoder import RATE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from echat_eval.testset.plan import ClipPlan
 
     Floats = NDArray[np.float64]
 
-__all__ = ["LONGEST_EVENT", "Placed", "active_rms", "clip_of", "room_for_speech"]
+__all__ = ["LONGEST_EVENT", "Part", "Placed", "clips_of", "room_for_speech"]
 
 #: Least silence at either end, and at both together, seconds.
 EDGE, SPARE = 0.06, 0.28
@@ -46,12 +49,19 @@ class Placed:
     last: bool
 
 
-def active_rms(sound: Floats) -> float:
-    """Return the root mean square of the 20 ms frames within 25 dB of the loudest."""
-    step = RATE // 50
-    frames = sound[: len(sound) // step * step].reshape(-1, step)
-    power = (frames**2).mean(axis=1)
-    return float(np.sqrt(power[power > power.max() * 10**-2.5].mean()))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Speech and sound of one clip.
+
+    Attributes:
+        speech: (samples,).
+        event: None for words alone.
+        random: draws the pause, the place and the noise.
+    """
+
+    speech: Floats
+    event: Placed | None
+    random: np.random.Generator
 
 
 def room_for_speech(form: ClipPlan, event: float) -> float:
@@ -60,33 +70,46 @@ def room_for_speech(form: ClipPlan, event: float) -> float:
     return form.seconds - SPARE - used
 
 
-def clip_of(speech: Floats, event: Placed | None, form: ClipPlan, random: np.random.Generator) -> Floats:
-    """Return (samples,) of the whole clip.
+def clips_of(parts: Sequence[Part], form: ClipPlan) -> list[Floats]:
+    """Return the clips of a group, (samples,) each.
+
+    Raises:
+        BadData: one does not fit, or its peak is too high.
+    """
+    sounds = [_placed(part, form) for part in parts]
+    if form.equal_peaks:
+        sounds = limited(sounds, [part.random for part in parts])
+    return [_finished(sound, form, part.random) for sound, part in zip(sounds, parts, strict=True)]
+
+
+def _placed(part: Part, form: ClipPlan) -> Floats:
+    """Return words and event in silence of a clip's length.
 
     The sound begins at a random moment of all the time that it leaves: were one end short, the length of the
     other would tell how fast the words are.
-
-    Raises:
-        BadData: it does not fit, or its peak is too high.
     """
     from scipy.signal import butter, sosfiltfilt
 
-    audio = speech / active_rms(speech)
-    if event is not None:
+    audio = part.speech / active_rms(part.speech)
+    if (event := part.event) is not None:
         sound = event.sound * (10 ** (event.level_db / 20) / active_rms(event.sound))
-        pause = np.zeros(round(random.uniform(*GAP) * RATE))
+        pause = np.zeros(round(part.random.uniform(*GAP) * RATE))
         audio = np.concatenate([audio, pause, sound] if event.last else [sound, pause, audio])
     total = round(form.seconds * RATE)
     spare = form.seconds - len(audio) / RATE - 2 * EDGE
     if spare < 0:
         raise BadData(f"{len(audio) / RATE:.2f} s of sound; expected at most {form.seconds - 2 * EDGE:.2f} s")
-    start = round((EDGE + random.uniform(0.0, spare)) * RATE)
+    start = round((EDGE + part.random.uniform(0.0, spare)) * RATE)
     clip = np.zeros(total)
     clip[start : start + len(audio)] = audio
     # An offset would tell which clips have an event, and raise the level of their silence.
-    clip = np.asarray(sosfiltfilt(butter(2, _LOWEST, "highpass", fs=RATE, output="sos"), clip))
-    clip *= 10 ** (form.active_db / 20) / active_rms(clip)
-    clip += random.standard_normal(total) * 10 ** (form.noise_db / 20)
+    return np.asarray(sosfiltfilt(butter(2, _LOWEST, "highpass", fs=RATE, output="sos"), clip))
+
+
+def _finished(sound: Floats, form: ClipPlan, random: np.random.Generator) -> Floats:
+    """Return a sound at the level of all clips, with their noise."""
+    clip = sound * (10 ** (form.active_db / 20) / active_rms(sound))
+    clip += random.standard_normal(len(clip)) * 10 ** (form.noise_db / 20)
     clip -= clip.mean()
     if (peak := float(np.abs(clip).max())) > _PEAK:
         raise BadData(f"peak {peak:.2f}; expected at most {_PEAK:g}: lower clip.active_db")

@@ -14,7 +14,7 @@ from echat_eval.io.audio import read_mono, write_wav
 from echat_eval.io.hashing import digest
 from echat_eval.io.jsonl import Appender, read_rows
 from echat_eval.records import Waveform
-from echat_eval.testset.clips import LONGEST_EVENT, Placed, clip_of, room_for_speech
+from echat_eval.testset.clips import LONGEST_EVENT, Part, Placed, clips_of, room_for_speech
 from echat_eval.testset.manners import MANNERS, Manner, changed, manner_of
 from echat_eval.testset.sentences import sentence_row
 from echat_eval.testset.vocoder import VoiceAnalysis, analyse
@@ -146,7 +146,9 @@ class GroupMaker:
         voice = self.plan.voices[sentence.language]
         styles = {f"{cue} {label}": str(s) for cue, of in voice.styles.items() for label, s in of.items()}
         own = [voice.use, voice.vocoder, voice.speakers[speaker], styles]
-        facts = [VERSION, str(MANNERS), self.plan.seed, asdict(self.plan.clip), asdict(self.plan.events), own]
+        # Without a switch that is off, so that groups of plans that know no such switch keep their key.
+        form = {name: value for name, value in asdict(self.plan.clip).items() if value is not False}
+        facts = [VERSION, str(MANNERS), self.plan.seed, form, asdict(self.plan.events), own]
         parts = [self.voices[sentence.language].fingerprint(), self.events.fingerprint()]
         return digest("testset group", [*facts, sentence_row(sentence), speaker, asdict(placement), parts])
 
@@ -162,7 +164,7 @@ class GroupMaker:
         # Both members have the same accidents but their labels.
         accident = Manner(pitch=random.uniform(-0.4, 0.4), formants=random.uniform(0.985, 1.015))
         room = self._room(sentence)
-        clips = []
+        parts = []
         plain: VoiceAnalysis | None = None
         for number, member in enumerate(sentence.members):
             own = np.random.default_rng([*seeds, number])
@@ -173,9 +175,9 @@ class GroupMaker:
             event = self._event(member, speaker, plain, manner, placement.numbers[number], placement.last)
             tempo = max(1.0, plain.seconds / manner.rate / room)
             speech = changed(plain, manner + Manner(rate=tempo), own.uniform(0, 2 * np.pi))
-            clip = clip_of(speech, event, self.plan.clip, own)
-            clips.append(np.rint(clip * 32767).astype("<i2"))
-        return Group(sentence=sentence, speaker=speaker, clips=tuple(clips))
+            parts.append(Part(speech=speech, event=event, random=own))
+        clips = tuple(np.rint(clip * 32767).astype("<i2") for clip in clips_of(parts, self.plan.clip))
+        return Group(sentence=sentence, speaker=speaker, clips=clips)
 
     def _spoken(self, sentence: Sentence, speaker: str, cues: Mapping[str, str]) -> VoiceAnalysis:
         """Return the plain speech, or speech in the style of the labels."""

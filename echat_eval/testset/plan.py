@@ -119,11 +119,13 @@ class ClipPlan:
         seconds: length.
         active_db: level of the loud parts, dB re full scale.
         noise_db: level of the noise that fills the rest.
+        equal_peaks: whether a limiter lowers the peaks of a group's clips to just below the lowest of them.
     """
 
     seconds: float = 3.6
     active_db: float = -22.0
     noise_db: float = -68.0
+    equal_peaks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +247,12 @@ _EVENT_RULES = {
     "retakes": whole(0, 100),
     "position": one_of(("before", "after", "balanced")),
 }
-_CLIP_RULES = {"seconds": number(0.5, 60), "active_db": number(-60, -3), "noise_db": number(-120, -30)}
+_CLIP_RULES = {
+    "seconds": number(0.5, 60),
+    "active_db": number(-60, -3),
+    "noise_db": number(-120, -30),
+    "equal_peaks": _BOOLEAN,
+}
 
 
 def read_plan(path: Path) -> Plan:

@@ -13,9 +13,10 @@ import pytest
 
 from echat_eval.errors import BadData, SystemFailure, UsageError
 from echat_eval.testing import ScriptedServer
-from echat_eval.testset.clips import Placed, active_rms, clip_of
+from echat_eval.testset.clips import Part, Placed, clips_of
 from echat_eval.testset.event_takes import TAKES
 from echat_eval.testset.events import FolderEvents, SynthesisedEvents
+from echat_eval.testset.limiter import active_rms
 from echat_eval.testset.plan import ClipPlan
 from echat_eval.testset.synthetic_events import DRAWS, EVENTS, RATE, synthetic_event
 from echat_eval.testset.voices import CommandVoice, SpeechServer, Style
@@ -23,6 +24,11 @@ from echat_eval.testset.voices import CommandVoice, SpeechServer, Style
 
 def tone(seconds: float, hertz: float = 220.0) -> np.ndarray:
     return 0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+
+
+def clip_of(speech: np.ndarray, event: Placed | None, form: ClipPlan, seed: int = 0) -> np.ndarray:
+    (clip,) = clips_of([Part(speech=speech, event=event, random=np.random.default_rng(seed))], form)
+    return clip
 
 
 def wav(sound: np.ndarray) -> bytes:
@@ -115,7 +121,7 @@ def test_synthetic_events_are_short_and_differ(label: str) -> None:
 def test_an_event_has_its_level_and_place(last: bool) -> None:
     form = ClipPlan(seconds=3.0)
     event = Placed(sound=tone(0.5, 900.0), level_db=-6.0, last=last)
-    clip = clip_of(tone(1.0, 200.0), event, form, np.random.default_rng(0))
+    clip = clip_of(tone(1.0, 200.0), event, form)
     assert len(clip) == 3 * RATE
     spectra = np.abs(np.fft.rfft(clip[: len(clip) // 320 * 320].reshape(-1, 320), axis=1))
     words, sound = spectra[:, 4], spectra[:, 18]
@@ -125,7 +131,7 @@ def test_an_event_has_its_level_and_place(last: bool) -> None:
     assert level == pytest.approx(-6.0, abs=1.0)
     assert 20 * np.log10(active_rms(clip)) == pytest.approx(form.active_db, abs=1.0)
     with pytest.raises(BadData, match=r"s of sound; expected at most 2\.88 s"):
-        clip_of(tone(2.5), event, form, np.random.default_rng(0))
+        clip_of(tone(2.5), event, form)
 
 
 def test_silence_and_offset_of_a_clip_do_not_tell_how_long_the_words_are() -> None:
@@ -133,7 +139,7 @@ def test_silence_and_offset_of_a_clip_do_not_tell_how_long_the_words_are() -> No
     ends: dict[float, list[int]] = {0.8: [], 1.6: []}
     for seed in range(200):
         for seconds, found in ends.items():
-            clip = clip_of(tone(seconds) + 0.1, None, form, np.random.default_rng(seed))
+            clip = clip_of(tone(seconds) + 0.1, None, form, seed)
             loud = np.flatnonzero(np.abs(clip) > 0.5 * np.abs(clip).max())
             found.append(len(clip) - int(loud[-1]))
             assert abs(clip.mean()) < 1e-9

@@ -19,7 +19,7 @@ from yamnet import YamNet
 
 from echat_eval.errors import BadData
 from echat_eval.systems.hibari_voice import HibariVoice
-from echat_eval.testset.clips import Placed, clip_of
+from echat_eval.testset.clips import Part, Placed, clips_of
 from echat_eval.testset.event_takes import TAKES
 from echat_eval.testset.plan import ClipPlan
 from echat_eval.testset.synthetic_events import DRAWS, EVENTS, RATE, synthetic_event
@@ -52,7 +52,8 @@ def quality(tagger: YamNet, label: str, take: list[float]) -> tuple[float, float
             return -99.0, -99.0
         placed = Placed(sound=sound, level_db=2.0, last=bool(seed))
         try:
-            clip = clip_of(words(), placed, FORM, np.random.default_rng(seed))
+            part = Part(speech=words(), event=placed, random=np.random.default_rng(seed))
+            (clip,) = clips_of([part], FORM)
         except BadData:  # too sharp a peak
             return -99.0, -99.0
         found = tagger.events(clip)
