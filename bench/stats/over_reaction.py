@@ -2,8 +2,9 @@
 
     python bench/stats/over_reaction.py      to bench/results/over_reaction.json (a minute)
 
-The tasks about age and gender of the demo split, read as if a good reply were the same for every voice. Each
-row lists the over-reaction in percent, with its interval over groups: 100 is always found, 0 never.
+The groups about age and gender in the demo split whose good replies differ, read as if they were the same for
+every voice; the proxy has English and Chinese anchors. Each row lists the over-reaction in percent, with its
+interval over groups: 100 is always found, 0 never.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from bench.support.machine import machine  # noqa: E402
 from echat_eval.ports import Case  # noqa: E402
 from echat_eval.records import Reply, Response, Sample  # noqa: E402
-from echat_eval.scorers.over_reaction import OverReaction  # noqa: E402
+from echat_eval.scorers.over_reaction import ANCHORS, OverReaction  # noqa: E402
 from echat_eval.stats import level_mean  # noqa: E402
 from echat_eval.systems.canned import SENTENCES  # noqa: E402
 from echat_eval.systems.label_parrot import LabelParrot  # noqa: E402
@@ -69,7 +70,11 @@ def case(sample: Sample, words: str) -> Case:
 def main() -> None:
     facts, scorer, rows = machine(), OverReaction(), []
     for task in ("age", "gender"):
-        samples = load_task(task).samples
+        samples = [
+            sample
+            for sample in load_task(task).samples
+            if sample.expect is None and (task, sample.language) in ANCHORS
+        ]
         for kind, words in REPLIES.items():
             scores = scorer.score([case(s, words(s, n)) for n, s in enumerate(samples)])
             found = level_mean(
