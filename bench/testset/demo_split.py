@@ -44,7 +44,9 @@ def main() -> None:
     samples = {name: list(load_task(name, data=arguments.tasks / name).samples) for name in TASKS}
     every = [sample for of_task in samples.values() for sample in of_task]
     result: dict[str, Any] = {
-        "command": "python bench/testset/demo_split.py" + " --no-words" * arguments.no_words,
+        "command": "python bench/testset/demo_split.py"
+        + " --tasks FOLDER" * (arguments.tasks != parser.get_default("tasks"))
+        + " --no-words" * arguments.no_words,
         "machine": machine(),
         "clips": len(every),
         "speakers_per_language": _speakers(every),
