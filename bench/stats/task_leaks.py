@@ -6,7 +6,9 @@
 Cells without a leak have features that do not depend on the label. The other cells have one feature that is
 the label with a known probability, else another label at random, so that the true macro recall is known: a
 leak of 5 is at the limit; one of 10 is tested with the number of groups that `check task` prints for it.
-With "right together", a share of groups is right or wrong as a whole.
+With "right together", a share of groups is right or wrong as a whole. "peak" is the peak above the level; its
+standard deviation is 1.4 dB between groups and 0.3 dB within them, and a leak of 2 dB is that of a man's and
+a woman's voice by one vocoder.
 
     refused     percent of tasks that are refused
     excluded    percent of tasks in which a leak of 10 points is excluded
@@ -28,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.support.cells import cells_of  # noqa: E402
 from echat_eval.checks.task_data import Labelled  # noqa: E402
-from echat_eval.checks.task_features import indicators, relative  # noqa: E402
+from echat_eval.checks.task_features import decibel_features, indicators, relative  # noqa: E402
 from echat_eval.checks.task_leaks import Leak, leak_of  # noqa: E402
 from echat_eval.checks.task_words import STRENGTH, word_features  # noqa: E402
 from echat_eval.records import AudioRef, Cue, Sample  # noqa: E402
@@ -44,11 +46,13 @@ class Cell:
     """One kind of task.
 
     Attributes:
-        kind: "words", "length", "speaker": no leak; "label": a feature that is the label with a probability.
+        kind: "words", "length", "speaker": no leak; "peak": none but `decibels`; "label": a feature that is
+            the label with a probability.
         groups: number of groups; 0: as many as are printed for such a task.
         labels: number of labels, each once in a group; with "words" a group is one sample.
         above: points of the true macro recall above chance.
         together: share of groups whose samples are right or wrong together.
+        decibels: how much higher the peaks of one label are.
     """
 
     kind: str
@@ -56,10 +60,12 @@ class Cell:
     labels: int = 2
     above: float = 0.0
     together: float = 0.0
+    decibels: float = 0.0
 
     @property
     def name(self) -> str:
         leak = f"leak of {self.above:g}" if self.above else "no leak"
+        leak = f"leak of {self.decibels:g} dB" if self.decibels else leak
         size = f"{self.groups} groups" if self.groups else "as many groups as are printed"
         linked = f", {100 * self.together:g} % of groups right together" if self.together else ""
         return f"{leak}: {self.kind}, {self.labels} labels, {size}{linked}"
@@ -79,6 +85,10 @@ CELLS = (
     Cell("label", 0, above=10.0),
     Cell("label", 0, labels=4, above=10.0),
     Cell("label", 0, above=10.0, together=0.5),
+    Cell("peak", 24),
+    Cell("peak", 200),
+    Cell("peak", 60, labels=4),
+    Cell("peak", 18, decibels=2.0),
 )
 
 
@@ -109,6 +119,9 @@ def tested(cell: Cell, groups: int, rng: np.random.Generator) -> Leak:
         return leak_of(task, word_features([sample(text) for text in texts]), strength=STRENGTH)
     if cell.kind == "length":
         return leak_of(task, relative(rng.lognormal(1.0, 0.3, n), task.groups))
+    if cell.kind == "peak":
+        crests = 16 + 1.4 * rng.normal(size=groups)[task.groups] + 0.3 * rng.normal(size=n)
+        return leak_of(task, decibel_features(crests + cell.decibels * (task.codes == 0), task.groups))
     if cell.kind == "speaker":
         speakers, codes = indicators([f"p{number}" for number in rng.integers(0, 6, n)])
         return leak_of(task, speakers, values=codes)
