@@ -80,6 +80,8 @@ def scripted_worlds() -> dict[str, tuple[int, Draw]]:
 def pairs_of(samples: tuple[Sample, ...]) -> list[list[Sample]]:
     found: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
+        if sample.expect == "same":  # in no match rate
+            continue
         found[sample.contrast_group or sample.id].append(sample)
     return [group for group in found.values() if len(group) == 2]
 
