@@ -13,6 +13,8 @@ from echat_eval.cli.terminal import show
 from echat_eval.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from echat_eval.report.choice import Bold
 
 __all__ = ["report"]
@@ -132,6 +134,8 @@ def report(
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"--only {only}: '{part}' is not a part; parts are {', '.join(PARTS)}")
+    for note in _ignored(parts, only, anonymous=anonymous, page={"title": title, "authors": authors}):
+        show(f"note: {note}", err=True)
     if published and not runs:
         with Bar() as bar:
             made = build_published(out, progress=bar)
@@ -166,6 +170,14 @@ def report(
     for path in made.paths:
         show(path)
     return Exit.DONE
+
+
+def _ignored(parts: list[str], only: str | None, *, anonymous: bool, page: dict[str, str]) -> Iterator[str]:
+    """Yield what the options leave out without being asked to."""
+    if anonymous and only is None:
+        yield "--anonymous makes the page alone: tables, figures and provenance name systems and models"
+    if "page" not in parts and (given := [f"--{name}" for name, text in page.items() if text]):
+        yield f"{' and '.join(given)}: without effect, because --only {only} leaves out the page"
 
 
 def _names(text: str | None) -> list[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from echat_eval.cli.report import report
 from echat_eval.errors import SystemFailure, UsageError
 from echat_eval.io import jsonl
 from echat_eval.io.hashing import file_sha256
@@ -232,3 +234,16 @@ def test_a_folder_with_a_named_report_is_refused(usual_run: RunFolder, tmp_path:
     build_report([str(usual_run.path)], tmp_path / "out", progress=Silent(), only=["tables"])
     with pytest.raises(UsageError, match=r"holds .*provenance.json, .*tables .*not anonymous"):
         anonymous(usual_run, tmp_path / "out")
+
+
+def test_the_command_names_what_its_options_leave_out(secret_run: RunFolder, tmp_path: Path) -> None:
+    def notes(*options: str) -> str:
+        result = CliRunner().invoke(report, [str(secret_run.path), "--out", str(tmp_path / "out"), *options])
+        assert result.exit_code == 0, result.output
+        return result.stderr
+
+    assert "note: --anonymous makes the page alone: tables, figures" in notes("--anonymous")
+    assert "makes the page alone" not in notes("--anonymous", "--only", "page")
+    assert "note: --title and --authors: without effect, because --only tables leaves out the page" in notes(
+        "--only", "tables", "--title", "A title", "--authors", "Ada", "--out", str(tmp_path / "tables")
+    )
