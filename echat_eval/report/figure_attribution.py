@@ -26,6 +26,10 @@ _LOOKS = {
 }
 #: Added where the voice of the reply does not fit.
 _WRONG_VOICE = "////"
+#: Inches from which a figure is as wide as a page.
+_PAGE = 5.0
+#: Panels that one column of a paper holds above each other.
+_ABOVE_EACH_OTHER = 3
 _NO_VOICE = ", voice not scored"
 
 
@@ -67,8 +71,10 @@ def draw_attribution(plt: Any, runs: MergedRuns, width: float, font: str | None)
             )
             left += percent
     short = shown_names([system for system, _ in bars], font)
+    # In a column of a paper, the bars need the room that names in one line would take.
+    end = ",\n" if width < _PAGE else ", "
     names = [
-        f"{short[system]}, {written(cue, font)} (n={shares[0].estimate.n})"
+        f"{short[system]}{end}{written(cue, font)} (n={shares[0].estimate.n})"
         for (system, cue), shares in bars.items()
     ]
     panel.set_yticks(range(len(bars)), names)
@@ -104,7 +110,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
     columns = [
         label for label in known if label in rows or any(p == label for c in counts.values() for _, p in c)
     ]
-    column_count = min(len(counts), 3 if width > 5 else 1)
+    column_count = min(len(counts), 3 if width > _PAGE else 1 if len(counts) <= _ABOVE_EACH_OTHER else 2)
     row_count = math.ceil(len(counts) / column_count)
     figure, panels = plt.subplots(
         row_count,
@@ -136,7 +142,7 @@ def draw_confusion(plt: Any, runs: MergedRuns, width: float, font: str | None, *
                 )
         panel.set_xticks(range(len(columns)), [written(c, font) for c in columns], rotation=45, ha="right")
         panel.set_yticks(range(len(rows)), [written(r, font) for r in rows])
-        panel.set_title(names[system])
+        panel.set_title(names[system], fontsize=5.5 if width < _PAGE and column_count == 2 else 8)
         panel.grid(visible=False)
     figure.supxlabel(f"{cue}: perceived (count; shade: share of the gold label)", fontsize=7)
     figure.supylabel("gold", fontsize=8)

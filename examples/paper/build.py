@@ -5,47 +5,39 @@
 
 It runs `experiment.yaml` beside this file, resumes where it was stopped, and writes the pack to `OUT/pack`
 (tables, figures, methods paragraph, page) and Parquet files to `OUT/parquet`. Without `--served`, the judges
-are scripted ones on this machine, whose grades follow a list of words. Their numbers are no result.
+are scripted ones on this machine, which compare replies with those of people. Their numbers are no result.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+
+from judge import SimilarityJudge  # judge.py beside this file
 
 import echat_eval as ev
 from echat_eval.cli import run_program
+from echat_eval.experiment import read_experiment
 from echat_eval.experiment.record import days_of
+from echat_eval.experiment.tasks import select_experiment_tasks
 from echat_eval.io.unfinished import NewFolder
 from echat_eval.report import PARTS, build_report
 from echat_eval.report.choice import read_choice
 from echat_eval.report.export_parquet import export_parquet
-from echat_eval.testing import ScriptedChatServer, judge_verdict, shown_to_judge
+from echat_eval.testing import ScriptedChatServer
 
 EXPERIMENT = Path(__file__).resolve().parent / "experiment.yaml"
 #: Of the scripted judges. Verdicts are kept by the judge's address, so it is the same in every command.
 PORT = 8871
 #: System and its ablations; the judge swap is a second table by task.
 ABLATION = ("listener", "think-off", "muted", "noisy", "words-only", "shuffled-labels", "label-parrot")
-#: Words that a scripted judge takes for an answer to the voice.
-FITTING = {
-    "sad": ("heavy", "sorry", "低落"),
-    "happy": ("energy", "wonderful", "精神"),
-    "anger": ("heavy", "sorry"),
-    "surprise": ("energy",),
-}
 
 
-def grade(request: Mapping[str, Any]) -> str:
-    """Return the verdict of a scripted judge on a reply; the second judge is milder."""
-    shown = shown_to_judge(request)
-    label = shown["cues"].partition(": ")[2].split(",")[0].strip().lower()
-    fits = any(word in shown["reply"].lower() for word in FITTING.get(label, ("tell me more", "多说")))
-    milder = int(str(request.get("model", "")).startswith("other"))
-    return judge_verdict(3 + milder, 4 if fits else 1 + milder, 3)
+def scripted_judges(experiment: Path, *, port: int = PORT) -> ScriptedChatServer:
+    """Return a server of judges of the samples of an experiment."""
+    tasks = select_experiment_tasks(read_experiment(experiment))
+    return ScriptedChatServer(SimilarityJudge(s for task in tasks for s in task.task.samples), port=port)
 
 
 def build(
@@ -66,7 +58,7 @@ def build(
         parts: of the report.
         served: the judges of the experiment are served; otherwise they are scripted here.
     """
-    with nullcontext() if served else ScriptedChatServer(grade, port=PORT):
+    with nullcontext() if served else scripted_judges(experiment):
         run = ev.evaluate(str(experiment), tasks=tasks, limit=limit, out=out / "run")
     made = build_report(
         [str(run.path)],

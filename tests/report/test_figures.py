@@ -12,6 +12,7 @@ from echat_eval.leaderboard.attribution import Attribution, Share
 from echat_eval.leaderboard.build import OVERALL
 from echat_eval.leaderboard.table_choice import TableChoice
 from echat_eval.report import figure_style
+from echat_eval.report.figure_attribution import draw_confusion
 from echat_eval.report.figure_panels import MOST_ON_RADAR, draw_latency, draw_radar
 from echat_eval.report.figure_style import WIDTHS, chinese_font, legend_below, styled
 from echat_eval.report.figure_tasks import draw_bars, draw_forest, draw_heat_map
@@ -181,6 +182,17 @@ def test_parts_of_a_bar_and_its_legend_have_one_order_and_differ_in_grey(
         ]
         assert len({patch.get_hatch() for patch in legend.get_patches()}) == 3
         assert texts_outside(figure) == []
+        plt.close(figure)
+
+
+@pytest.mark.parametrize("width", list(WIDTHS.values()))
+def test_panels_of_confusions_fit_a_page_with_titles_apart(many: MergedRuns, width: float) -> None:
+    with styled(None) as plt:
+        figure = draw_confusion(plt, many, width, None, cue="emotion")
+        assert texts_outside(figure) == []
+        assert figure.get_size_inches()[1] < 9
+        boxes = [panel.title.get_window_extent() for panel in figure.axes if panel.get_visible()]
+        assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
         plt.close(figure)
 
 

@@ -21,6 +21,7 @@ PROGRAM = ROOT / "examples" / "paper" / "build.py"
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the example as a module, with judges on a port of its own."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
     spec = importlib.util.spec_from_file_location("paper_build", PROGRAM)
     assert spec is not None
     assert spec.loader is not None
@@ -32,7 +33,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleType, tmp_path: Path) -> None:
     text = example.EXPERIMENT.read_text(encoding="utf-8")
     # Two commands of the suite may run at once, so the port is a free one here.
-    with example.ScriptedChatServer(example.grade) as server:
+    with example.scripted_judges(example.EXPERIMENT, port=0) as server:
         experiment = tmp_path / "experiment.yaml"
         text = text.replace("controls: 400", "controls: 40")
         experiment.write_text(
@@ -85,6 +86,7 @@ def test_each_end_of_the_program_has_one_line_and_a_code(
         return end.value.code, shown
 
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
     for given, line in (
         (("--limit", "1", "--task", "emotion"), "give --limit 2 or more"),
         (("--task", "gendr"), "Did you mean 'gender'?"),
