@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -36,6 +37,17 @@ settings.load_profile("fixed")
 def pytest_configure() -> None:
     """Let an interrupted program that runs inside a test raise SystemExit: it would end the tests at once."""
     pytest.MonkeyPatch().setattr(exit_code, "end_now", sys.exit)
+
+
+def pytest_collection() -> None:
+    """Collect without the collector of cycles: modules and tests stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of every later search for cycles."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

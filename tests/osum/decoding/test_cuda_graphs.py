@@ -23,8 +23,8 @@ from echat_eval.osum.prompts.modes import GenerationRequest, PastTurn
 #: whose size torch treats apart, and for more. 16 when this was written.
 PROGRAMS = 18
 CALLS = (
-    *[("s2s", rows, False) for rows in (24, 5, 1, 40, 16, 2)],
-    *[("s2s", 8, True), ("understand", 40, False), ("s2s-think", 40, False), ("s2s", 24, False)],
+    *[("s2s", rows, False) for rows in (12, 5, 1, 9, 8, 2)],
+    *[("s2s", 3, True), ("understand", 9, False), ("s2s-think", 9, False), ("s2s", 12, False)],
 )
 
 
@@ -44,7 +44,7 @@ def mixed_requests(rows: int, history: bool, rng: random.Random) -> list[Generat
 
 
 @pytest.mark.uninstrumented
-def test_a_mixed_trace_of_200_requests_needs_few_programs(
+def test_a_mixed_trace_of_requests_needs_few_programs(
     tiny_folder: Path, brisk_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from echat_eval.osum.checkpoint.checkpoint import load_model
@@ -70,7 +70,6 @@ def test_a_mixed_trace_of_200_requests_needs_few_programs(
     monkeypatch.setattr(engine_module, "graph_capture", capturing)
     engine = Engine(load_model(tiny_folder, dtype="fp32"), brisk_engine.tokenizer, slots=8)
     rng = random.Random(0)
-    assert sum(rows for _, rows, _ in CALLS) == 200
     for mode, rows, history in CALLS:
         engine.reply(mixed_requests(rows, history, rng), mode=mode, max_new_tokens=6)
     assert len(programs) <= PROGRAMS, sorted(programs)

@@ -389,8 +389,8 @@ def test_a_step_compiles_without_a_break(tiny_folder: Path, brisk_engine: Engine
     from echat_eval.osum.checkpoint.checkpoint import load_model
 
     model = load_model(tiny_folder, dtype="fp32")
-    engine, jobs = Engine(model, brisk_engine.tokenizer), jobs_of(brisk_engine, 5)
-    plain, _ = decode(engine, jobs, slots=3, max_new_tokens=20)
+    engine, jobs = Engine(model, brisk_engine.tokenizer), jobs_of(brisk_engine, 3)
+    plain, _ = decode(engine, jobs, slots=2, max_new_tokens=8)
 
     def compiled_whole(step: Callable[[], None], state: Sequence[torch.Tensor]) -> Callable[[], None]:
         return torch.compile(step, fullgraph=True, backend="eager")
@@ -400,7 +400,7 @@ def test_a_step_compiles_without_a_break(tiny_folder: Path, brisk_engine: Engine
         if capture is without_graph:
             compile_steps(model.decoder, backend="eager")
             assert len(model.decoder.compiled.steps) == len(model.decoder.layers)
-        replies, _ = decode(engine, jobs, slots=3, max_new_tokens=20, capture_graph=capture, sync_every=4)
+        replies, _ = decode(engine, jobs, slots=2, max_new_tokens=8, capture_graph=capture, sync_every=4)
         assert replies == plain
     torch._dynamo.reset()
 
