@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import runpy
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,10 @@ from types import ModuleType
 import pytest
 
 from echat_eval.judge.client import IDENTITY_PROMPT
+from echat_eval.judge.question import Question, render
+from echat_eval.judge.rubric import load_judge
 from echat_eval.store.run_folder import RunFolder
+from echat_eval.task import load_task
 from echat_eval.testing.servers import prompt_of, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +34,28 @@ def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.assets
+def test_the_scripted_judge_grades_what_a_reply_answers(example: ModuleType) -> None:
+    """People's reply to this voice, to the other voice with the same words, and one that fits neither."""
+    samples = load_task("emotion").samples
+    own = next(s for s in samples if s.cues == {"emotion": "happy"} and s.language == "en")
+    other = next(s for s in samples if s.contrast_group == own.contrast_group and s is not own)
+    judge, rubric = example.SimilarityJudge(samples), load_judge("echat-r1")
+
+    def graded(reply: str, cues: dict[str, str]) -> dict[str, int]:
+        question = Question(task="emotion", language="en", transcript=own.transcript, cues=cues, reply=reply)
+        prompt = render(rubric, question)
+        grades: dict[str, int] = json.loads(judge({"messages": [{"role": "user", "content": prompt.text}]}))
+        return grades
+
+    fits, misses = (graded(s.references[0], dict(own.cues)) for s in (own, other))
+    assert fits["cue_awareness"] == fits["content"] == 5
+    assert misses["cue_awareness"] == 1
+    assert graded(own.references[0], dict(other.cues))["cue_awareness"] == 1
+    assert graded("The invoice is due on Monday.", dict(own.cues))["content"] < 3
+
+
+@pytest.mark.assets
 def test_one_command_builds_the_pack_and_a_second_one_resumes(example: ModuleType, tmp_path: Path) -> None:
     text = example.EXPERIMENT.read_text(encoding="utf-8")
     # Two commands of the suite may run at once, so the port is a free one here.
