@@ -64,7 +64,7 @@ def test_rules(changes: dict[str, object], expected: str | None) -> None:
     assert expected is None or expected in REASONS
 
 
-def test_what_a_small_model_copies_from_the_prompt_is_dropped() -> None:
+def test_a_sentence_that_stands_in_the_prompt_is_dropped() -> None:
     sentence = sentence_of(json.dumps(GOOD), EN)
     assert isinstance(sentence, Sentence)
     assert quotation_fault(sentence, "Write one sentence. She answered his message.") is None
