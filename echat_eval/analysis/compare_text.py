@@ -31,17 +31,25 @@ def to_text(comparison: Comparison, *, flips: int = 10) -> list[str]:
     lines = [
         f"{printable(comparison.candidate)} minus {printable(comparison.baseline)}; above 0 is better{mark}"
     ]
+    without = []
     for metric in dict.fromkeys(cell.metric for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.metric == metric]
-        primary = [cell for cell in cells if cell.part != "slice"]
-        slices = [cell for cell in cells if cell.part == "slice"]
+        primary = [cell for cell in cells if cell.part != "slice" and cell.n]
+        slices = [cell for cell in cells if cell.part == "slice" and cell.n]
+        if not primary:
+            without.append(printable(metric))
+            continue
         rows = _rows(printable(metric), [*primary, *slices], mark)
         lines += ["", *rows[: 1 + len(primary)]]
+        if absent := [printable(cell.name) for cell in cells if cell.part != "slice" and not cell.n]:
+            lines.append(f"  applies to no sample of {', '.join(absent)}")
         if slices:
             lines += [
                 "  secondary (slices: p not adjusted, no effect on the result)",
                 *rows[1 + len(primary) :],
             ]
+    if without:
+        lines += ["", f"apply to no sample: {', '.join(without)}"]
     worse = [flip for flip in comparison.flips if flip.change < 0]
     if worse and flips:
         lines += [
