@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import RenderableType
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 __all__ = ["EVERY", "Bar", "loading_bar"]
 
@@ -29,38 +29,8 @@ class Bar:
     """Progress of the runner's stages, with the cost so far below the bars; a context manager."""
 
     def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.text import Text
-
-        self._console = console(err=True)
-        self._is_terminal = is_terminal(err=True)
         self._cost_line: Callable[[], str] = lambda: ""
-
-        def cost_line() -> str:
-            return self._cost_line()
-
-        class Bars(Progress):
-            def get_renderables(self) -> Iterable[RenderableType]:
-                yield self.make_tasks_table(self.tasks)
-                if line := cost_line():
-                    yield Text(line)
-
-        self._bars = Bars(
-            TextColumn("{task.description:<24}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
+        self._bars: Progress | None = _bars(lambda: self._cost_line()) if is_terminal(err=True) else None
         self._overall: TaskID | None = None
         self._current: TaskID | None = None
         self._stages: dict[str, TaskID] = {}
@@ -68,7 +38,7 @@ class Bar:
         self._ended = threading.Event()
 
     def __enter__(self) -> Bar:
-        if self._is_terminal:
+        if self._bars is not None:
             self._bars.start()
         else:
             threading.Thread(target=self._print_lines, daemon=True).start()
@@ -76,13 +46,13 @@ class Bar:
 
     def __exit__(self, *_: Any) -> None:
         self._ended.set()
-        if self._is_terminal:
+        if self._bars is not None:
             self._bars.stop()
 
     def stage(self, name: str, total: int, done: int) -> None:
         """Start a line for a stage of `total` rows, of which `done` exist already."""
         self._counts.add(name, total - done)
-        if not self._is_terminal:
+        if self._bars is None:
             show(f"{name}: {total - done} of {total} rows to do", err=True)
             return
         if self._overall is None and self._stages:
@@ -95,14 +65,14 @@ class Bar:
         """Advance the bar of a stage; by default the newest."""
         self._counts.advance(count, stage)
         line = self._current if stage is None else self._stages.get(stage)
-        if self._is_terminal and line is not None:
+        if self._bars is not None and line is not None:
             self._bars.advance(line, count)
             self._update_overall()
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        if self._is_terminal:
-            self._console.print(text, soft_wrap=True)
+        if self._bars is not None:
+            self._bars.console.print(text, soft_wrap=True)
         else:
             show(text, err=True)
 
@@ -111,13 +81,42 @@ class Bar:
         self._cost_line = line
 
     def _update_overall(self) -> None:
-        if self._overall is not None:
+        if self._bars is not None and self._overall is not None:
             self._bars.update(self._overall, completed=int(100 * self._counts.share()))
 
     def _print_lines(self) -> None:
         while not self._ended.wait(EVERY):
             if line := self._counts.line(time.monotonic()):
                 show(line, err=True)
+
+
+def _bars(cost_line: Callable[[], str]) -> Progress:
+    """Return the bars of a terminal, with a line of what the run has cost below them."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Bars(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            if line := cost_line():
+                yield Text(line)
+
+    return Bars(
+        TextColumn("{task.description:<24}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console(err=True),
+    )
 
 
 @contextmanager

@@ -360,17 +360,19 @@ def test_a_limit_requires_an_upper_bound() -> None:
     assert (costs.lost, costs.lost_at_most, costs.unpriced) == (1, {}, 1)
 
 
-def test_the_progress_bar_shows_the_money_spent() -> None:
+def test_the_progress_bar_shows_the_money_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
     from echat_eval.cli.progress import Bar
 
+    monkeypatch.setattr("echat_eval.cli.progress.is_terminal", lambda **_: True)
     account, _ = metered("5")
     bar = Bar()
     bar.show_cost(account.meter.line)
     shown = Console(width=100, record=True, file=StringIO())
 
     def drawn() -> str:
+        assert bar._bars is not None
         for part in bar._bars.get_renderables():
             shown.print(part)
         return shown.export_text()
