@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from echat_eval.cost.prices import OPENAI_HOST, TOKEN_KINDS
 from echat_eval.cost.tokens import PROXY
 from echat_eval.judge.sentinel import EVERY, FEWEST_QUESTIONS
-from echat_eval.runner.estimate import tokens_in_words
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -102,6 +101,8 @@ def _line(found: CostEstimate) -> str:
     unit = "questions" if found.role == "judge" else "calls"
     if not found.calls:
         return f"{found.role} {found.name}: nothing left to ask"
+    from echat_eval.runner.estimate import tokens_in_words
+
     text = f"{found.role} {found.name}: {found.calls:,} {unit}, about {tokens_in_words(found.tokens)}"
     if found.money is None:
         host = found.billed_client.base_url or OPENAI_HOST

@@ -16,7 +16,6 @@ from echat_eval.plugins import require_different_names, require_members
 from echat_eval.ports import Annotator, Oracle, Scorer, System
 from echat_eval.runner.carry_over import drop_stale_annotations, invalidate_stale_scores
 from echat_eval.runner.command_mark import Stages, command_mark
-from echat_eval.runner.pipeline import Pipeline
 from echat_eval.store.environment import environment
 from echat_eval.store.ledger import check_ledger, require_finished
 from echat_eval.store.manifest import AnnotatorFacts, ScorerFacts, SystemFacts, TaskFacts
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from echat_eval.ports import Progress
     from echat_eval.records import Sample
+    from echat_eval.runner.pipeline import Pipeline
     from echat_eval.store.cache import Cache
     from echat_eval.store.manifest import RunSettings
     from echat_eval.store.run_folder import RunFolder
@@ -146,6 +146,9 @@ def _respond_annotate_score(
     repeats: Mapping[str, int] = MappingProxyType({}),
 ) -> Counter[str]:
     """Make all missing rows, remove stale ones, and check that none is lost."""
+    # A command with nothing to do does without it.
+    from echat_eval.runner.pipeline import Pipeline
+
     try:
         drop_stale_annotations(run, annotators)
         with collector_paused():

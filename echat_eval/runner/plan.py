@@ -20,7 +20,6 @@ from echat_eval.plugins.packages import require_package
 from echat_eval.ports import role_of
 from echat_eval.runner.cost_estimate import ExpectedCost
 from echat_eval.runner.destinations import send_to_hosts
-from echat_eval.runner.estimate import estimate
 from echat_eval.runner.spending import billed_clients_of
 from echat_eval.scorers.judge_settings import DATED, parse_judges, scorers_of_judge, unshown_history
 from echat_eval.scorers.judged import Judged
@@ -113,6 +112,8 @@ class Plan:
         unpriced = tuple(system.name for system in self.systems if billed_client_of(system) is None)
         if not self.billed_clients:
             return ExpectedCost(estimates=(), controls=self.controls, unpriced=unpriced)
+        from echat_eval.runner.estimate import estimate
+
         link = None if self.link is None else (self.link.old.judge_client.client.model, self.link.anchors)
         found = estimate(
             self.folder,
