@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from echat_eval.runner import evaluate as runner
-from echat_eval.runner.pipeline import Pipeline
+from echat_eval.runner import pipeline
 from echat_eval.testing import ScriptedSystem
 from tests.support.scripted_parts import hum, length, loudness
 from tests.support.scripted_run import QUICK_RETRY, evaluated
@@ -22,13 +21,13 @@ from tests.support.tones import write_task
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows with every command that looks at the rows."""
     seen: list[str] = []
-    whole = Pipeline
+    whole = pipeline.Pipeline
 
     def count(*args: Any, **options: Any) -> Any:
         seen.append("rows")
         return whole(*args, **options)
 
-    monkeypatch.setattr(runner, "Pipeline", count)
+    monkeypatch.setattr(pipeline, "Pipeline", count)
     return seen
 
 
