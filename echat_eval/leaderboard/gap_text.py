@@ -34,6 +34,10 @@ AGAINST_WORDS = (
     "Words against voice: groups whose words suggest a label by themselves (`words_suggest`), so that some "
     "voice speaks against them; they are in no other row."
 )
+LEFT_OUT = (
+    "Listening gap, samples left out, because they were not asked about or were compared also with a voice "
+    "that has the same label: {counts}"
+)
 CSV_COLUMNS = (
     "system",
     "role",
@@ -64,20 +68,36 @@ def gap_notes(gaps: Sequence[ListeningGap]) -> list[str]:
         notes = [joined(" ", [*notes, phrase(NORMALISED)])]
     if any(gap.against_words for gap in gaps):
         notes.append(phrase(AGAINST_WORDS))
+    unknown: dict[str, list[tuple[str, str]]] = {}
+    left_out: list[tuple[str, str]] = []
     for gap in gaps:
-        name = joined(", ", [gap.system, gap.items, gap.instrument.title])
+        of = joined(", ", [gap.items, gap.instrument.title])
         if gap.gap.observed is None:
-            notes.append(phrase("Listening gap of {name}: unknown; {why}", name=name, why=f"{gap.gap.why}"))
+            unknown.setdefault(f"{gap.gap.why}", []).append((gap.system, of))
         if gap.left_out:
-            notes.append(
-                phrase(
-                    "Listening gap of {name}: {count} samples are left out: not asked about, or compared "
-                    "also with a voice that has the same label",
-                    name=name,
-                    count=str(gap.left_out),
-                )
-            )
-    return notes
+            left_out.append((gap.system, joined(": ", [of, str(gap.left_out)])))
+    notes += [
+        phrase("Listening gap of {name}: unknown; {why}", name=_by_system(found), why=why)
+        for why, found in unknown.items()
+    ]
+    return [*notes, *([phrase(LEFT_OUT, counts=_by_system(left_out))] if left_out else [])]
+
+
+def _by_system(facts: Sequence[tuple[str, str]]) -> str:
+    """Return (system, fact) as a text that names every system once, those with the same facts together."""
+    facts_of: dict[str, list[str]] = {}
+    for system, fact in facts:
+        facts_of.setdefault(system, []).append(fact)
+    systems_of: dict[tuple[str, ...], list[str]] = {}
+    for system, found in facts_of.items():
+        systems_of.setdefault(tuple(found), []).append(system)
+    return joined(
+        "; ",
+        [
+            joined("", [", ".join(systems), " (", joined("; ", found), ")"])
+            for found, systems in systems_of.items()
+        ],
+    )
 
 
 def gap_cells(gap: ListeningGap, role: str) -> list[str]:

@@ -26,7 +26,7 @@ EChat.phrases = EChat.bare({
   "Normalised: both sides in percent of what can be reached above chance; for replies, what the replies that people wrote (`reference`) reach.": "归一化:两者均按高于随机水平的可达范围折算为百分数;对回复而言,可达范围是人工撰写的回复(`reference`)所达到的水平。",
   "Words against voice: groups whose words suggest a label by themselves (`words_suggest`), so that some voice speaks against them; they are in no other row.": "话与声音相悖:话本身就暗示某个标签的组(`words_suggest`),因此总有某种声音与之相悖;这些组不在其他行中。",
   "Listening gap of {name}: unknown; {why}": "{name} 的听与说的差距:未知;{why}",
-  "Listening gap of {name}: {count} samples are left out: not asked about, or compared also with a voice that has the same label": "{name} 的听与说的差距:有 {count} 个样本未计入:没有被问到,或还与标签相同的声音作了比较",
+  "Listening gap, samples left out, because they were not asked about or were compared also with a voice that has the same label: {counts}": "听与说的差距中未计入的样本,因为没有被问到,或还与标签相同的声音作了比较:{counts}",
   "Exact turns: the client ends the turn where the recording ends (turn=commit).": "精确轮次:客户端在录音结束处结束该轮(turn=commit)。",
   "Server VAD: the server detects the end of the turn (turn=vad); the pause that it needs is part of these times.": "服务器语音检测:由服务器检测该轮的结束(turn=vad);它所需的停顿计入这些时间。",
   "Whole requests: the system gets the recording at once, as a request.": "整体请求:系统一次得到整段录音,作为一个请求。",

@@ -216,7 +216,15 @@ def test_samples_compared_with_a_voice_of_the_same_label_are_left_out_and_counte
     scores = [s for v in voices for s in (answer(v.id, v.cues["emotion"]), rate(v.id, 50.0))]
     (gap,) = found(voices, scores)
     assert (gap.cue, gap.gap.n, gap.left_out) == ("emotion", 4, 8)  # the happy ones: both pairs differ
-    assert any("8 samples are left out" in note for note in gap_notes([gap]))
+    again = [replace(gap, system=name, left_out=count) for name, count in (("a", 8), ("b", 8), ("c", 2))]
+    notes = [
+        note for note in gap_notes([*again, *(replace(g, cue="age") for g in again)]) if "left out" in note
+    ]
+    assert notes == [
+        "Listening gap, samples left out, because they were not asked about or were compared also with a voice "
+        "that has the same label: a, b (emotion, Match rate (proxy): 8; age, Match rate (proxy): 8); c (emotion, Match rate (proxy): 2; "
+        "age, Match rate (proxy): 2)"
+    ]
 
 
 def test_samples_that_were_not_asked_about_are_left_out_and_counted() -> None:
@@ -229,7 +237,10 @@ def test_samples_that_were_not_asked_about_are_left_out_and_counted() -> None:
 def test_one_group_has_no_interval_and_the_reason_is_stated() -> None:
     gap = pairs([("sad", "happy", 50.0, 50.0)])
     assert side_text(gap.gap) == "?"
-    assert any("unknown; 1 " in note and "more" in note for note in gap_notes([gap]))
+    (note,) = [n for n in gap_notes([gap, replace(gap, system="other")]) if "unknown" in n]
+    assert note.startswith(f"Listening gap of {gap.system}, other (")
+    assert "unknown; 1 " in note
+    assert "more" in note
 
 
 def test_the_normalised_gap_is_in_shares_of_what_replies_of_people_reach() -> None:
