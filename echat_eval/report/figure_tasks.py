@@ -18,6 +18,7 @@ from echat_eval.report.figure_values import (
     has_chance,
     looks_of,
     title_of,
+    without_values,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ SMALLEST = 4.5
 
 def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw one panel per task and one line per system; floors and ceilings are hollow and grey."""
+    if reason := without_values(runs, metric):
+        return reason
     board = board_of(runs)
     tasks = drawn_columns(board, metric)
     tasks = (OVERALL,) if width <= COLUMN and OVERALL in tasks else tasks
@@ -92,6 +95,8 @@ def draw_forest(plt: Any, runs: MergedRuns, width: float, font: str | None, *, m
 
 def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw systems by task as bars from zero with intervals, and floors and ceilings as lines."""
+    if reason := without_values(runs, metric):
+        return reason
     board = board_of(runs)
     tasks = drawn_columns(board, metric)
     roles = by_role(board, metric)
@@ -161,13 +166,13 @@ def draw_bars(plt: Any, runs: MergedRuns, width: float, font: str | None, *, met
 
 def draw_heat_map(plt: Any, runs: MergedRuns, width: float, font: str | None, *, metric: Metric) -> Any:
     """Draw systems x tasks as cells with mean and interval; darker is better."""
+    if reason := without_values(runs, metric):
+        return reason
     board = board_of(runs)
     tasks, roles = drawn_columns(board, metric), by_role(board, metric)
     rows = [(system, role) for role in ROLES for system in roles[role]]
     found = {(s, t): estimate_of(runs, s, t, metric) for s, _ in rows for t in tasks}
     values = [e.value for e in found.values() if e is not None]
-    if not values:
-        return "no system has a value"
     names = {s: name + MARK[role] for (s, role), name in zip(rows, _names(rows, font), strict=True)}
     cells = {key: _cell(e, metric.digits) for key, e in found.items()}
     room = (width - CHARACTER * max(map(len, names.values()))) / len(tasks)

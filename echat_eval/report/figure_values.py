@@ -25,6 +25,7 @@ __all__ = [
     "metrics_of",
     "tasks_with",
     "title_of",
+    "without_values",
 ]
 
 #: Match rate of a system that ignores the voice.
@@ -60,6 +61,13 @@ def estimate_of(runs: MergedRuns, system: str, task: str, metric: Metric) -> Est
     """Return the mean of a cell; None without one."""
     summary = board_of(runs).summaries.get((system, task, metric.name))
     return summary.estimate if summary is not None else None
+
+
+def without_values(runs: MergedRuns, metric: Metric) -> str:
+    """Return why a metric cannot be drawn; "" if some system has a value."""
+    board = board_of(runs)
+    found = (estimate_of(runs, s, task, metric) for s in board.roles for task in board.columns(metric))
+    return "" if any(found) else "no system has a value"
 
 
 def error_of(e: Estimate) -> list[list[float]] | None:

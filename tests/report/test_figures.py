@@ -202,6 +202,16 @@ def test_figures_follow_the_chosen_metrics(usual_run: RunFolder) -> None:
     assert [m.name for m in metrics_of(merge_runs([usual_run], choice=choice))] == ["reply_wer", "judge_r0"]
 
 
+@pytest.mark.parametrize("draw", [draw_forest, draw_bars, draw_heat_map])
+def test_a_metric_without_a_value_is_not_drawn(usual_run: RunFolder, draw: Any) -> None:
+    runs = merge_runs([usual_run], headline="judge_r0")
+    board = present(runs.board)
+    empty = {key: replace(summary, estimate=None) for key, summary in board.summaries.items()}
+    with styled(None) as plt:
+        hollow = replace(runs, board=replace(board, summaries=empty))
+        assert draw(plt, hollow, WIDTHS["page"], None, metric=board.headline) == "no system has a value"
+
+
 def test_a_legend_makes_the_figure_higher_and_stays_in_its_width() -> None:
     with styled(None) as plt:
         figure, panel = plt.subplots(layout="constrained", figsize=(3.35, 2.0))
