@@ -97,6 +97,7 @@ class Leaderboard:
         earlier: system -> replies of live dialogues before their last ones; empty without dialogues.
         order: systems in the order of tables; empty: best first.
         asking: tasks whose samples ask about the recording (`run --ask`).
+        names: task -> printed name, of those that a choice of tables names.
     """
 
     metrics: tuple[Metric, ...]
@@ -118,6 +119,11 @@ class Leaderboard:
     unproven: Mapping[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     asking: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def task_name(self, task: str) -> str:
+        """Return the name of a task in notes."""
+        return self.names.get(task, task)
 
     def columns(self, metric: Metric) -> tuple[str, ...]:
         """Return the columns of a metric's table: all tasks at once, if it has such a mean, and each task.

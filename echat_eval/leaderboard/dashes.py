@@ -10,7 +10,7 @@ from echat_eval.io.phrase import joined, phrase
 from echat_eval.scorers.contrast import NO_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from echat_eval.records import Score
 
@@ -41,6 +41,7 @@ def dash_lines(
     tasks: Sequence[str],
     *,
     judged: bool,
+    task_name: Callable[[str], str] = str,
 ) -> list[str]:
     """Return one line per reason and set of tasks: the metrics that are "-" there.
 
@@ -49,6 +50,7 @@ def dash_lines(
         titles: metric -> title.
         tasks: all tasks, in their order.
         judged: a judge has graded the words.
+        task_name: returns the printed name of a task.
     """
     shared: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for metric, reasons in dashes.items():
@@ -61,7 +63,7 @@ def dash_lines(
         if len(of) == len(tasks):
             lines.append(phrase('"-" in {metrics}: {why}', metrics=metrics, why=why))
         else:
-            some = joined(", ", of)
+            some = joined(", ", map(task_name, of))
             lines.append(phrase('"-" in {metrics} of {tasks}: {why}', metrics=metrics, tasks=some, why=why))
     return lines
 

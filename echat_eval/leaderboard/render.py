@@ -28,6 +28,7 @@ __all__ = [
     "NO_INTERVAL_NOTE",
     "PROXY_NOTE",
     "PROXY_TITLE",
+    "apart_lines",
     "board_lines",
     "by_role",
     "by_task_metrics",
@@ -302,15 +303,38 @@ def cap_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     return lines
 
 
+def apart_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
+    """Return the line on what means over all tasks leave out, if they leave anything out.
+
+    Args:
+        board: the leaderboard.
+        only: the metric of a table with the column "all"; None: the line names the metrics.
+    """
+    metrics = [
+        metric
+        for metric in (board.metrics if only is None else (only,))
+        if metric.by_voice and metric.name not in board.tasks_only
+    ]
+    if not board.apart or not metrics:
+        return []
+    names = ", ".join(metric.title for metric in metrics)
+    return [_apart_line(board, f"the means of {names} over all tasks" if only is None else '"all"')]
+
+
+def _apart_line(board: Leaderboard, every: str) -> str:
+    tasks = joined(", ", map(board.task_name, board.apart))
+    return phrase(APART, tasks=tasks, all=every)
+
+
 def headline_notes(board: Leaderboard) -> list[str]:
     """Return why cells are "-", what "all" leaves out, and what a match rate as headline cannot show."""
     titles = {metric.name: metric.title for metric in board.metrics}
     graded = {metric.name for metric in board.metrics if is_quality(metric)}
     judged = any(name in graded and cell.estimate for (_, _, name), cell in board.summaries.items())
-    lines = dash_lines(board.dashes, titles, board.tasks, judged=judged)
+    lines = dash_lines(board.dashes, titles, board.tasks, judged=judged, task_name=board.task_name)
     if board.apart:
         every = phrase('"all"') if board.headline.by_voice else phrase('"all" of match rates')
-        lines.append(phrase(APART, tasks=joined(", ", board.apart), all=every))
+        lines.append(_apart_line(board, every))
     if board.headline.by_voice and not any(is_quality(metric) for metric in board.metrics):
         lines.append(phrase(NO_QUALITY))
     return lines

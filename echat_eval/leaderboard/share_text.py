@@ -25,7 +25,8 @@ def share_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     """Return the shares of the ceiling, one line per metric and system; or those of one metric only."""
     lines: list[str] = []
     for metric in board.metrics if only is None else (only,):
-        found = {system: _line(s) for system, s in board.shares.get(metric.name, {}).items() if _varies(s)}
+        shares = board.shares.get(metric.name, {})
+        found = {system: _line(board, s) for system, s in shares.items() if _varies(s)}
         if found:
             lines.append(
                 phrase(
@@ -45,11 +46,12 @@ def _varies(shares: Shares) -> bool:
     return shares.average is None or shares.average.low is not None
 
 
-def _line(shares: Shares) -> str:
+def _line(board: Leaderboard, shares: Shares) -> str:
     average = phrase("tasks only")
     if shares.average is not None:
         average = phrase("{share} on average", share=_share(shares.average))
-    tasks = joined(", ", [joined(" ", [task, _share(gain)]) for task, gain in shares.tasks.items()])
+    by_task = [joined(" ", [board.task_name(task), _share(gain)]) for task, gain in shares.tasks.items()]
+    tasks = joined(", ", by_task)
     parts = [average, tasks]
     if shares.missing:
         count = str(shares.missing)

@@ -16,7 +16,14 @@ from echat_eval import __version__
 from echat_eval.errors import BadData, UsageError
 from echat_eval.io.display import markdown_text, number_text
 from echat_eval.leaderboard.build import OVERALL
-from echat_eval.leaderboard.render import ALL_FAILED, by_role, cell_text, estimate_text, metric_title
+from echat_eval.leaderboard.render import (
+    ALL_FAILED,
+    apart_lines,
+    by_role,
+    cell_text,
+    estimate_text,
+    metric_title,
+)
 from echat_eval.report.instruments import judge_of
 
 if TYPE_CHECKING:
@@ -177,6 +184,7 @@ def model_card(runs: MergedRuns, system: str, target: HubTarget) -> str:
         f"{counts.get('missing', 0)} missing. Made by echat-eval {__version__}"
         f"{f' on {target.date}' if target.date else ''}.",
     ]
+    lines += map(markdown_text, apart_lines(board))
     lines += [f"Judge of {m.title}: {judge}." for m in metrics if (judge := judge_of(m.name, runs.manifests))]
     floors = _floors(board, board.headline.name)
     lines += [f"{metric_title(board.headline)} of floors and ceilings: {floors}."] if floors else []

@@ -27,7 +27,7 @@ from echat_eval.analysis.run_tables import (
 from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.io.display import markdown_text
 from echat_eval.records import AudioRef
-from echat_eval.report.licences import may_pass_on, withheld_audio
+from echat_eval.report.licences import licence_elsewhere, may_pass_on, withheld_audio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -186,10 +186,11 @@ def _card(manifest: RunManifest, tasks: list[str], rows: Mapping[str, int]) -> s
     """Return the data set card: configurations for `datasets`, and the terms of the samples."""
     configs = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in rows)
     terms = "".join(
-        f"- {markdown_text(task)}: {markdown_text(facts.licence or 'no licence is stated')}"
+        f"- {markdown_text(task)}: {markdown_text(licence or 'no licence is stated')}"
         f"{f'. Cite: {markdown_text(facts.citation)}' if facts.citation else ''}\n"
         for task in tasks
         for facts in (manifest.tasks[task],)
+        for licence in (licence_elsewhere(facts.licence),)
     )
     systems = ", ".join(map(markdown_text, manifest.systems))
     return (

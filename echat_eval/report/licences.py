@@ -17,11 +17,27 @@ if TYPE_CHECKING:
     from echat_eval.report.runs import MergedRuns
     from echat_eval.store.manifest import TaskFacts
 
-__all__ = ["may_pass_on", "require_audio", "research_only", "with_licences", "withheld_audio"]
+__all__ = [
+    "licence_elsewhere",
+    "may_pass_on",
+    "require_audio",
+    "research_only",
+    "with_licences",
+    "withheld_audio",
+]
 
 _RESEARCH = re.compile(r"research|non-?\s?commercial|no commercial|not for commercial|\bNC\b", re.I)
-#: In task.yaml, a remark on a file that no report holds.
+#: In task.yaml, a remark on a file of the task's folder.
 _BESIDE = re.compile(r"\s*\(see [^()]* beside this file\)")
+
+
+def licence_elsewhere(licence: str | None) -> str | None:
+    """Return the licence of a task for a place that does not hold the task's folder.
+
+    >>> licence_elsewhere("CC0 1.0 (see LICENCE beside this file)")
+    'CC0 1.0'
+    """
+    return licence and _BESIDE.sub("", licence)
 
 
 def may_pass_on(tasks: Mapping[str, TaskFacts], task: str) -> bool:
@@ -71,9 +87,9 @@ def _notes(runs: MergedRuns) -> Iterator[str]:
     """Yield the licence, voices and citation of the tasks, those that have them in common as one note."""
     alike: dict[tuple[str, str | None, str | None], list[str]] = {}
     for name, facts in runs.tasks.items():
-        if facts.licence is not None:
-            licence = _BESIDE.sub("", facts.licence)
-            alike.setdefault((licence, facts.voices, facts.citation), []).append(f"'{name}'")
+        if (licence := licence_elsewhere(facts.licence)) is not None:
+            shown = runs.choice.shown(name)
+            alike.setdefault((licence, facts.voices, facts.citation), []).append(f"'{shown}'")
     for (licence, voices, citation), names in alike.items():
         cited = f" Cite: {citation}" if citation else ""
         yield f"Samples of {', '.join(names)}: {licence}.{f' Voices: {voices}.' if voices else ''}{cited}"

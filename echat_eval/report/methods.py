@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from echat_eval import __version__
 from echat_eval.io.display import markdown_text
-from echat_eval.leaderboard.render import metric_title, people_lines
+from echat_eval.leaderboard.render import apart_lines, metric_title, people_lines
 from echat_eval.report.bibliography import latex_bibliography, shipped_references
 from echat_eval.report.instruments import judges_of, models_of, other_settings
 from echat_eval.report.latex import alone
 from echat_eval.report.latex_text import latex_text
+from echat_eval.report.licences import licence_elsewhere
 from echat_eval.report.software import versions_of
 from echat_eval.stats import as_design
 from echat_eval.stats.factors import units_of
@@ -110,18 +111,19 @@ def _data(runs: MergedRuns) -> Iterator[str]:
     by_task: dict[str, list[Sample]] = {}
     for sample in runs.samples.values():
         by_task.setdefault(sample.task, []).append(sample)
-    licences = {runs.tasks[task].licence for task in by_task}
-    one = licences.pop() if len(licences) == 1 and len(by_task) > 1 else None
+    licences = {task: licence_elsewhere(runs.tasks[task].licence) for task in by_task}
+    shared = set(licences.values())
+    one = shared.pop() if len(shared) == 1 and len(by_task) > 1 else None
     for task, samples in by_task.items():
         facts = runs.tasks[task]
         design = as_design(list(units_of(samples).values()))
         version = "" if facts.version is None else f", version {facts.version}"
         languages = ", ".join(sorted({sample.language for sample in samples}))
-        licence = f"; licence: {facts.licence}" if facts.licence and not one else ""
+        licence = f"; licence: {licences[task]}" if licences[task] and not one else ""
         cited = f" [@{_key(task)}]" if facts.citation else ""
         yield (
-            f"Task {task}{version} ({_hash(facts.sha256)}){cited}: {len(samples)} samples in {languages}, "
-            f"{design}{licence}."
+            f"Task {runs.choice.shown(task)}{version} ({_hash(facts.sha256)}){cited}: {len(samples)} samples "
+            f"in {languages}, {design}{licence}."
         )
     if one:
         yield f"Licence of every task: {one}."
@@ -169,6 +171,7 @@ def _metrics(runs: MergedRuns) -> Iterator[str]:
         yield f"The headline is {metric_title(runs.board.headline)}."
         others = [metric_title(m) for m in runs.board.metrics if m.name != runs.board.headline.name]
         yield f"Other metrics: {'; '.join(others)}." if others else ""
+        yield from apart_lines(runs.board)
     yield from _embeddings(runs.manifests)
     if normalisers:
         yield f"Text is normalised by {', '.join(sorted(normalisers))} before errors are counted."

@@ -20,6 +20,7 @@ from echat_eval.leaderboard.reply_times import clock_of
 from echat_eval.leaderboard.share_text import share_lines
 from echat_eval.leaderboard.times_text import times_tables
 from echat_eval.records import AudioRef, Metric
+from echat_eval.report.licences import licence_elsewhere
 from echat_eval.stats import CAP_FACTOR
 from echat_eval.store.serialize import json_of_evidence
 
@@ -76,7 +77,7 @@ def board_data(runs: MergedRuns, published: Sequence[Published], audible: Contai
                 "name": name,
                 "title": dict(facts.title),
                 "samples": sum(s.task == name for s in found),
-                "licence": facts.licence,
+                "licence": licence_elsewhere(facts.licence),
                 "citation": facts.citation,
                 "voices": facts.voices,
                 "audible": name in audible,

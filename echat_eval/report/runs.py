@@ -129,7 +129,7 @@ def merge_runs(
     board = None
     if scores:
         board = build_leaderboard(runs, within=within, headline=headline or choice.leading)
-        board = replace(board, order=tuple(map(choice.shown, choice.systems)))
+        board = replace(board, order=tuple(map(choice.shown, choice.systems)), names=choice.names)
     return MergedRuns(
         samples=samples,
         responses=responses,

@@ -14,6 +14,7 @@ from echat_eval.leaderboard.published import words_judge
 from echat_eval.leaderboard.rank_text import rank_text
 from echat_eval.leaderboard.render import (
     MARK,
+    apart_lines,
     board_lines,
     by_role,
     cap_lines,
@@ -101,7 +102,7 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, *sentences(board_lines(board, metric))]
+    notes = [INTERVAL_NOTE, *sentences(board_lines(board, metric)), *apart_lines(board, metric)]
     if may_rank and len(roles["system"]) > 1 and runs.choice.bold != "none":
         notes.append(mark_note(marks, runs.choice.bold))
     if metric.proxy:
@@ -173,10 +174,18 @@ def overview_table(runs: MergedRuns) -> Table:
     )
     roles = by_role(board, board.headline)
 
+    def behind(system: str) -> int:
+        """Return the number of samples in the mean of the headline over all tasks."""
+        summary = board.summaries.get((system, OVERALL, board.headline.name))
+        return summary.estimate.n if summary is not None and summary.estimate is not None else 0
+
+    fewer = any(0 < behind(system) < sum(board.counts(system).values()) for system in board.roles)
+
     def row(system: str, role: str) -> TableRow:
         counts = board.counts(system)
         sources = {"scores": {"metric": board.headline.name, "task": OVERALL, "systems": [system]}}
-        numbers = [sum(counts.values()), counts.get("failed", 0), counts.get("missing", 0)]
+        numbers = [sum(counts.values()), *([behind(system)] if fewer else [])]
+        numbers += [counts.get("failed", 0), counts.get("missing", 0)]
         cells = [TableCell(text=str(n), value=n, sources=sources) for n in numbers]
         cells += [
             summary_cell(board.summaries.get((system, OVERALL, m.name)), m, system, OVERALL) for m in metrics
@@ -186,13 +195,26 @@ def overview_table(runs: MergedRuns) -> Table:
     return Table(
         name="overview",
         caption="All metrics over all tasks",
-        columns=("samples", "failed", "missing", *map(metric_title, metrics)),
+        columns=(
+            "samples",
+            *(("in the mean",) if fewer else ()),
+            "failed",
+            "missing",
+            *map(metric_title, metrics),
+        ),
         blocks=tuple(
             Block(title="" if group == ("system",) else "Floors and ceilings", rows=rows)
             for group in (("system",), ("floor", "ceiling"))
             if (rows := tuple(row(s, role) for role in group for s in roles[role]))
         ),
-        notes=(INTERVAL_NOTE, *people_lines(board), *tasks_only_lines(board), *cap_lines(board)),
+        notes=(
+            INTERVAL_NOTE,
+            *((f"In the mean: samples behind the mean of {board.headline.title}.",) if fewer else ()),
+            *apart_lines(board),
+            *people_lines(board),
+            *tasks_only_lines(board),
+            *cap_lines(board),
+        ),
     )
 
 
@@ -243,7 +265,7 @@ def ablation_table(
         caption=f"{metric_title(metric)}: {base} and its variants{judge_caption(runs, metric)}",
         columns=tuple(board.titles.get(column, column) for column in columns),
         blocks=(Block(rows=rows), *_published_below(published, len(columns), ranked=False)),
-        notes=(note,),
+        notes=(note, *apart_lines(board, metric)),
     )
 
 
@@ -256,9 +278,17 @@ def understanding_table(runs: MergedRuns, published: Sequence[Block] = ()) -> Ta
             cells = [_recognition(runs, system, task, cue) for system in systems]
             if any(accuracy.state == "value" for accuracy, _ in cells):
                 rows.append(
-                    TableRow(label=f"{cue.name}, accuracy %, {task}", cells=tuple(a for a, _ in cells))
+                    TableRow(
+                        label=f"{cue.name}, accuracy %, {runs.choice.shown(task)}",
+                        cells=tuple(a for a, _ in cells),
+                    )
                 )
-                rows.append(TableRow(label=f"{cue.name}, UAR %, {task}", cells=tuple(u for _, u in cells)))
+                rows.append(
+                    TableRow(
+                        label=f"{cue.name}, UAR %, {runs.choice.shown(task)}",
+                        cells=tuple(u for _, u in cells),
+                    )
+                )
     if not rows:
         return None
     note = (

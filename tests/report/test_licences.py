@@ -10,9 +10,12 @@ import pytest
 
 from echat_eval.errors import UsageError
 from echat_eval.ports import Silent
+from echat_eval.report import export_parquet
 from echat_eval.report.licences import research_only, with_licences
+from echat_eval.report.methods import methods_files
 from echat_eval.report.outlet import Outlet
 from echat_eval.report.page import write_page
+from echat_eval.report.page_data import board_data
 from echat_eval.report.rating.sheet import Dimension, write_sheet
 from echat_eval.report.runs import MergedRuns, merge_runs
 from echat_eval.report.tables import overview_table
@@ -103,6 +106,19 @@ def test_one_note_has_the_licence_of_tasks_that_share_it(usual_run: RunFolder) -
         "Samples of 'emotion', 'age': CC0 1.0.",
         "Samples of 'event': CC BY 4.0.",
     ]
+
+
+def test_no_licence_points_at_a_file_of_the_task_folder(usual_run: RunFolder) -> None:
+    runs = stating(usual_run, licence="CC0 1.0 (see LICENCE beside this file)")
+    methods = methods_files(runs, {}, ratings=False)
+    assert "Licence of every task: CC0 1.0." in methods["instruments.md"]
+    assert "beside" not in methods["instruments.tex"]
+    manifest = replace(runs.manifests[0], tasks=dict(runs.tasks))
+    assert "- age: CC0 1.0\n" in export_parquet._card(manifest, ["age"], {})
+    assert {task["licence"] for task in board_data(runs, [], ())["tasks"]} == {"CC0 1.0"}
+    age = {"age": replace(runs.tasks["age"], licence="CC BY 4.0")}
+    methods = methods_files(replace(runs, tasks={**runs.tasks, **age}), {}, ratings=False)
+    assert "licence: CC0 1.0. Task age" in methods["instruments.md"]
 
 
 @pytest.mark.parametrize(
