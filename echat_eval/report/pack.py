@@ -204,7 +204,8 @@ def _tables(
         from echat_eval.report.human import human_cells
 
         cells, note = human_cells(ratings, merged)
-        tables.append(human_table(cells, tasks, notes=(note,), reported=HUMAN in shown))
+        names = merged.choice.names
+        tables.append(human_table(cells, tasks, notes=(note,), names=names, reported=HUMAN in shown))
         tables += agreement_tables(ratings, merged)
         tables += [] if (both := with_judge_table(ratings, merged)) is None else [both]
     models = [line] if (line := models_line(merged.manifests)) else []

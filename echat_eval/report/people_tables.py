@@ -172,17 +172,18 @@ def with_judge_table(path: Path, runs: MergedRuns) -> Table | None:
             high=100,
         )
         sources = {"ratings": {"sha256": sha256, "system": system, "task": task, "metric": metric.name}}
+        label = f"{system}, {runs.choice.shown(task)}"
         replies = len({r.sample_id for r in found})
         both = NOTHING if mean.reason else _cell(mean.estimate, metric, sources)
         if mean.reason:
-            reasons[f"{system}, {task}: the judge is not used ({mean.reason})."] = None
+            reasons[f"{label}: the judge is not used ({mean.reason})."] = None
         share = NOTHING
         if mean.reason is None:
             width = _width(mean.estimate) / _width(mean.people.estimate)
             share = TableCell(text=number_text(width, 2), value=width, sources=sources)
         counts = TableCell(text=f"{replies} of {len(of_system)}", value=replies, sources=sources)
         cells = (counts, _cell(mean.people.estimate, metric, sources), both, share)
-        rows.append(TableRow(label=f"{system}, {task}", cells=cells))
+        rows.append(TableRow(label=label, cells=cells))
     return Table(
         name="people-with-judge",
         caption=f"People's ratings, alone and with {metric.title}",

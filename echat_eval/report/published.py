@@ -123,6 +123,7 @@ def human_table(
     tasks: Sequence[str],
     notes: Sequence[str] = (),
     *,
+    names: Mapping[str, str] = {},
     reported: bool = True,
 ) -> Table:
     """Return human ratings beside the automatic metric, by task.
@@ -131,6 +132,7 @@ def human_table(
         measured: (system, task) -> human cell, automatic cell; None: published numbers only.
         tasks: columns of the measured part.
         notes: remarks on the measured part.
+        names: task -> printed name, where it is another.
         reported: with the published rows.
     """
     human, automatic = published(HUMAN), published(AUTOMATIC)
@@ -171,7 +173,9 @@ def human_table(
     return Table(
         name="human-automatic",
         caption="Human ratings and the automatic metric",
-        columns=tuple(f"{task}, {kind}" for task in columns for kind in ("human", "automatic")),
+        columns=tuple(
+            f"{names.get(task, task)}, {kind}" for task in columns for kind in ("human", "automatic")
+        ),
         blocks=tuple(blocks),
         notes=tuple(filter(None, notes)),
     )

@@ -17,6 +17,7 @@ from scipy import stats as scipy_stats
 from echat_eval.errors import BadData
 from echat_eval.io.jsonl import loads
 from echat_eval.io.ratings import Rating, ratings_csv
+from echat_eval.leaderboard.table_choice import TableChoice
 from echat_eval.leaderboard.view import view_leaderboard
 from echat_eval.ports import Silent
 from echat_eval.report.figure_people import draw_people
@@ -182,7 +183,7 @@ def test_answers_to_the_match_question_go_with_match_rates(run: RunFolder) -> No
 
 
 def test_tables_of_people_and_judge(run: RunFolder, ratings: Path) -> None:
-    merged = merge_runs([run])
+    merged = merge_runs([run], choice=TableChoice(names={"emotion": "Mood"}))
     agreement, correlation = agreement_tables(ratings, merged)
     assert agreement.blocks[0].rows[0].label == "cue_awareness, all"
     assert agreement.columns == ("replies", "raters", "judge", "one rater", "judge - rater", "alpha")
@@ -191,7 +192,7 @@ def test_tables_of_people_and_judge(run: RunFolder, ratings: Path) -> None:
         assert (one.label, one.cells[2]) == (other.label, other.cells[1])
     both = present(with_judge_table(ratings, merged))
     rows = {row.label: row.cells for row in both.blocks[0].rows}
-    counts, people, _, _ = rows["careful, emotion"]
+    counts, people, _, _ = rows["careful, Mood"]
     assert counts.value == int(counts.text.split(" of ")[1])
     assert 0 <= present(people.low) < present(people.value) < present(people.high) <= 100
     for label, cells in rows.items():
@@ -211,8 +212,12 @@ def test_a_report_with_ratings_draws_people_against_the_judge(
         assert points == len(rated_scores_of(run, ratings))
         assert draw_people(plt, merged, 3.35, None, ratings=None) == ""
         plt.close(figure)
-    build_report([str(run.path)], tmp_path / "out", progress=Silent(), only=["tables"], ratings=ratings)
+    choice = TableChoice(names={"emotion": "Mood"})
+    build_report(
+        [str(run.path)], tmp_path / "out", progress=Silent(), only=["tables"], ratings=ratings, choice=choice
+    )
     tables = (tmp_path / "out" / "tables" / "tables.md").read_text(encoding="utf-8")
+    assert "Mood, human" in tables
     assert "Agreement of Judge r0 with people" in tables
     assert "People's ratings, alone and with Judge r0" in tables
     cells = json.loads((tmp_path / "out" / "provenance.json").read_text())["cells"]
