@@ -156,9 +156,7 @@ def _exit_code(program: Callable[[], object]) -> int:
     try:
         code = program()
         return int(code) if isinstance(code, int) else Exit.DONE
-    except click.exceptions.Abort:
-        return _ended(Exit.INTERRUPTED, "interrupted")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.exceptions.Abort):  # click turns the one into the other
         return _ended(Exit.INTERRUPTED, "interrupted; run the same command to continue")
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

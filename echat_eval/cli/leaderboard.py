@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from echat_eval.cli.show_runs import LeaderboardOptions, leaderboard_options, present_leaderboard
-from echat_eval.errors import Exit
 
 __all__ = ["leaderboard"]
 
@@ -25,5 +24,4 @@ def leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> int:
 
     `runs/a` selects every system of a run, `runs/a:mine` one of them, and `new=runs/a:mine` renames it.
     """
-    present_leaderboard(runs, options)
-    return Exit.DONE
+    return present_leaderboard(runs, options)

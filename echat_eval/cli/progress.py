@@ -82,7 +82,7 @@ class Bar:
 
     def _update_overall(self) -> None:
         if self._bars is not None and self._overall is not None:
-            self._bars.update(self._overall, completed=int(100 * self._counts.share()))
+            self._bars.update(self._overall, completed=int(100 * (self._counts.share() or 0.0)))
 
     def _print_lines(self) -> None:
         while not self._ended.wait(EVERY):
@@ -163,7 +163,6 @@ class _Counts:
         self.total = self.done = 0
         self._began = time.monotonic()
         self._stages: dict[str, _Stage] = {}
-        self._share = 0.0
 
     def add(self, stage: str, rows: int) -> None:
         """Count a stage in."""
@@ -180,28 +179,27 @@ class _Counts:
             at_work.done += count
             self.done += count
 
-    def share(self) -> float:
-        """Return the share of all work that is done, in time, not in rows.
+    def share(self) -> float | None:
+        """Return the share of all work that is done, in time, not in rows; None: it is not known yet.
 
         A row of one stage can take as long as a thousand of another. A stage that has not begun is taken to
-        be as fast as the mean of its kind, such as "respond"; if none has, it does not count. The share
-        never falls.
+        be as fast as the mean of its kind, such as "respond". While a kind has no speed, there is no share.
         """
         if self.done >= self.total:
-            return 1.0
-        speeds = {name: stage.seconds_a_row() for name, stage in self._stages.items()}
+            return 1.0 if self.total else None
+        speeds = {name: stage.seconds_a_row() for name, stage in self._stages.items() if stage.rows}
         kinds: dict[str, list[float]] = {}
         for name, speed in speeds.items():
-            if speed is not None:
-                kinds.setdefault(name.partition(":")[0], []).append(speed)
+            kinds.setdefault(_kind(name), []).extend([] if speed is None else [speed])
+        if not all(kinds.values()):
+            return None
         work = done = 0.0
-        for name, stage in self._stages.items():
-            alike = kinds.get(name.partition(":")[0], [0.0])
-            speed = speeds[name]
-            each = sum(alike) / len(alike) if speed is None else speed
+        for name, found in speeds.items():
+            alike = kinds[_kind(name)]
+            each = sum(alike) / len(alike) if found is None else found
+            stage = self._stages[name]
             work, done = work + each * stage.rows, done + each * stage.done
-        self._share = max(self._share, min(done / work, 0.99) if work else 0.0)
-        return self._share
+        return min(done / work, 0.99) if work else None
 
     def line(self, now: float) -> str:
         """Return how far it is, and the stages that moved since the last line; "" if all is done."""
@@ -216,8 +214,16 @@ class _Counts:
         for stage in self._stages.values():
             stage.shown = stage.done
         elapsed, share = now - self._began, self.share()
-        left = f", about {_duration(elapsed * (1 - share) / share)} left" if share else ""
-        return f"{_duration(elapsed)}: about {int(100 * share)} % done{left}; {', '.join(texts)}"
+        how_far = "" if share is None else f"about {int(100 * share)} % done"
+        if share:
+            how_far += f", about {_duration(elapsed * (1 - share) / share)} left"
+        return f"{_duration(elapsed)}: {'; '.join(part for part in (how_far, ', '.join(texts)) if part)}"
+
+
+def _kind(name: str) -> str:
+    """Return what a stage does, such as "respond" of "respond: mine"; each scorer is a kind of its own."""
+    kind = name.partition(":")[0]
+    return name if kind == "score" else kind
 
 
 def _left(stage: _Stage, now: float) -> str:

@@ -101,24 +101,27 @@ def show_command(what: tuple[str, ...], stale: bool, options: LeaderboardOptions
             )
         _print_runs(Path(what[0]) if what else _DEFAULT)
     else:
-        present_leaderboard(what, options)
+        return present_leaderboard(what, options)
     return Exit.DONE
 
 
-def present_leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> None:
-    """Print the leaderboard of runs; write it to a folder."""
+def present_leaderboard(runs: tuple[str, ...], options: LeaderboardOptions) -> int:
+    """Print the leaderboard of runs; write it to a folder; return the exit code."""
     from echat_eval.cli.blocks import print_blocks
     from echat_eval.cli.shown import kept
 
     plain = options == LeaderboardOptions(tables=(), within=None, headline=None, out=None)
     if plain and len(runs) == 1 and (shown := kept(Path(runs[0]))) is not None:
         print_blocks(shown.blocks)
-        return
+        return Exit.DONE
     from echat_eval import api
     from echat_eval.cli.table import present
 
     view = api.leaderboard(*runs, published=options.tables, within=options.within, headline=options.headline)
     present(view, [] if options.out is None else view.write(options.out))
+    for what in view.board.unfinished:
+        show(f"echat-eval: unfinished run: {what}; run the same command to finish it", err=True)
+    return Exit.CANNOT_TELL if view.board.unfinished else Exit.DONE
 
 
 def _holds_runs(path: Path) -> bool:

@@ -139,9 +139,11 @@ def _headline(decision: Decision) -> str:
         detectable += f" (an equal candidate passes in {share_text(decision.pass_if_equal)} of such runs)"
     missing = f", {decision.missing} of them with a missing value" if decision.missing else ""
     holds = f"holds for {decision.scope} only" if decision.scope else ""
+    rows = decision.difference.n if decision.difference is not None else 0
+    of = f"{rows} of " if rows and not decision.counts.startswith(f"{rows} ") else ""
     return (
-        f"{decision.primary} {difference_text(decision)} on {decision.counts}{missing}; above 0 is better, "
-        f"margin {decision.margin:g}, smallest detectable difference {detectable}; "
+        f"{decision.primary} {difference_text(decision)} on {of}{decision.counts}{missing}; "
+        f"above 0 is better, margin {decision.margin:g}, smallest detectable difference {detectable}; "
         + "; ".join(
             text
             for text in (holds, decision.failures, decision.readability, decision.tries, decision.baseline)

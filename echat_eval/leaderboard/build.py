@@ -30,6 +30,7 @@ from echat_eval.stats.factors import Unit, units_of
 from echat_eval.store.comparable import not_comparable, refuse_duplicate_systems, version_differences
 from echat_eval.store.headline import applicable_metrics, chosen_headline, headline_of
 from echat_eval.store.in_all import left_out_of_all, tasks_only
+from echat_eval.store.ledger import pending
 from echat_eval.store.validation import JudgeValidation, validations
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Leaderboard:
         order: systems in the order of tables; empty: best first.
         asking: tasks whose samples ask about the recording (`run --ask`).
         names: task -> printed name, of those that a choice of tables names.
+        unfinished: what a run that was interrupted lacks; its means are of the replies that are there.
     """
 
     metrics: tuple[Metric, ...]
@@ -119,6 +121,7 @@ class Leaderboard:
     unproven: Mapping[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     asking: frozenset[str] = frozenset()
+    unfinished: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
     def task_name(self, task: str) -> str:
@@ -237,6 +240,7 @@ def build_leaderboard(
         people=_people(runs),
         unproven=unproven,
         asking=frozenset(sample.task for sample in samples.values() if sample.asks is not None),
+        unfinished=tuple(fault for run in runs if (fault := pending(run)) is not None),
     )
 
 

@@ -109,13 +109,10 @@ def secondary_lines(folders: Sequence[RunFolder], headline: Metric) -> list[str]
     from echat_eval.scorers.listening_result import listening_notes
     from echat_eval.scorers.run_controls import control_notes
     from echat_eval.scorers.stored_links import link_notes
-    from echat_eval.store.ledger import unfinished
 
     runs = _Runs(folders, headline)
     lines = []
     for folder in folders:
-        if gap := unfinished(folder):
-            lines.append(f"- NOT FINISHED ({folder.path}): {gap}; the table covers the rows present")
         if names := scored_earlier(folder):
             lines.append(
                 f"- scored by an earlier command; the last command did not configure these scorers "

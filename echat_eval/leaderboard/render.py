@@ -230,6 +230,11 @@ NO_QUALITY = (
     "Reacting to the voice is not helping: nothing in this run measures the quality of the replies. Add a "
     "judge (--judge) or people (echat-eval rate)."
 )
+#: Printed if a run was interrupted.
+UNFINISHED = (
+    "Unfinished run: {what}. Every number is of the replies that are there; run the same command to finish "
+    "it."
+)
 #: Printed if "all" leaves samples out.
 APART = (
     "Samples whose only cues are age and gender (in {tasks}) are not in {all}: a reply that suits these may "
@@ -327,11 +332,12 @@ def _apart_line(board: Leaderboard, every: str) -> str:
 
 
 def headline_notes(board: Leaderboard) -> list[str]:
-    """Return why cells are "-", what "all" leaves out, and what a match rate as headline cannot show."""
+    """Return what is unfinished, why cells are "-", what "all" leaves out, what a match rate cannot show."""
     titles = {metric.name: metric.title for metric in board.metrics}
     graded = {metric.name for metric in board.metrics if is_quality(metric)}
     judged = any(name in graded and cell.estimate for (_, _, name), cell in board.summaries.items())
-    lines = dash_lines(board.dashes, titles, board.tasks, judged=judged, task_name=board.task_name)
+    lines = [phrase(UNFINISHED, what=what) for what in board.unfinished]
+    lines += dash_lines(board.dashes, titles, board.tasks, judged=judged, task_name=board.task_name)
     if board.apart:
         every = phrase('"all"') if board.headline.by_voice else phrase('"all" of match rates')
         lines.append(_apart_line(board, every))

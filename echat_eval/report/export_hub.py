@@ -79,13 +79,15 @@ def hub_files(runs: MergedRuns, target: HubTarget) -> tuple[dict[str, str], list
         target: the data set on the hub.
 
     Raises:
-        BadData: the runs have no scores.
+        BadData: the runs have no scores, or one was interrupted.
     """
     import yaml
 
     board = runs.board
     if board is None:
         raise BadData("no scores yet, so there are no results; make them with `echat-eval run FOLDER`")
+    if board.unfinished:
+        raise BadData(f"{board.unfinished[0]}: the run was interrupted; finish it with the same command")
 
     def dumped(value: Any) -> str:
         text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000)

@@ -28,6 +28,7 @@ from echat_eval.errors import NotInstalled, UsageError
 from echat_eval.io.display import markdown_text
 from echat_eval.records import AudioRef
 from echat_eval.report.licences import licence_elsewhere, may_pass_on, withheld_audio
+from echat_eval.store.ledger import pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +130,10 @@ def export_parquet(
         folder.write(f"{name}.parquet", sink.getvalue().to_pybytes())
         rows[name] = len(frame)
     folder.write("README.md", _card(manifest, kept, rows))
-    return Exported(rows=rows, notes=tuple(_notes(manifest, kept, audible, audio)))
+    notes = [*_notes(manifest, kept, audible, audio)]
+    if (lacks := pending(run)) is not None:
+        notes.insert(0, f"unfinished run: {lacks}")
+    return Exported(rows=rows, notes=tuple(notes))
 
 
 class _Sound:

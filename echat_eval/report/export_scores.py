@@ -8,6 +8,7 @@ from echat_eval.analysis.run_tables import long_table, scores_table
 from echat_eval.errors import BadData
 from echat_eval.io.csv_cells import table_csv
 from echat_eval.io.jsonl import rows_text
+from echat_eval.store.ledger import require_whole
 
 if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
@@ -23,8 +24,9 @@ def scores_text(run: RunFolder, *, csv: bool) -> str:
         csv: with cells that no spreadsheet takes for a formula.
 
     Raises:
-        BadData: the run has no scores.
+        BadData: the run has no scores, or was interrupted: a table does not state which rows it lacks.
     """
+    require_whole(run)
     frame = long_table(scores_table(run))
     if frame.empty:
         raise BadData(f"{run.path}: no scores yet; make them with `echat-eval run {run.path}`")

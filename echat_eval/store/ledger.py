@@ -11,7 +11,7 @@ from echat_eval.store.repeats import split_repeat
 if TYPE_CHECKING:
     from echat_eval.store.run_folder import RunFolder
 
-__all__ = ["LedgerError", "check_ledger", "require_finished", "unfinished"]
+__all__ = ["LedgerError", "check_ledger", "pending", "require_finished", "require_whole", "unfinished"]
 
 
 class LedgerError(EChatError):
@@ -39,6 +39,21 @@ def unfinished(run: RunFolder, *, only: str | None = None) -> str | None:
         if idents != expected:
             return f"'{system}' has {len(idents)} responses to {len(expected)} samples"
     return None
+
+
+def pending(run: RunFolder) -> str | None:
+    """Return a description of a system whose replies are not all there, even if it never began; or None."""
+    if (fault := unfinished(run)) is not None:
+        return fault
+    begun = {system for system, _, _ in run.every_response()}
+    absent = [name for name in run.manifest().systems if name not in begun]
+    return f"'{absent[0]}' has no response" if absent and run.samples() else None
+
+
+def require_whole(run: RunFolder) -> None:
+    """Raise BadData if replies of any system of a run are not there: what is handed on states them all."""
+    if fault := pending(run):
+        raise BadData(f"{run.path}: {fault}: the run was interrupted; finish it with the same command")
 
 
 def require_finished(run: RunFolder, *, only: str | None = None) -> None:

@@ -15,6 +15,7 @@ EChat.phrases = EChat.bare({
   "{names}: validated against people: {answer}": "{names}:是否经人工评分检验:{answer}",
   "\"all\"": "“全部任务”",
   "\"all\" of match rates": "匹配率的“全部任务”",
+  "Unfinished run: {what}. Every number is of the replies that are there; run the same command to finish it.": "运行未完成:{what}。所有数值只基于已有的回复;再次运行同一命令即可完成。",
   "Samples whose only cues are age and gender (in {tasks}) are not in {all}: a reply that suits these may be a stereotype.": "仅有年龄和性别线索的样本(在 {tasks} 中)不计入{all}:迎合这些线索的回复可能出于刻板印象。",
   "Reacting to the voice is not helping: nothing in this run measures the quality of the replies. Add a judge (--judge) or people (echat-eval rate).": "对声音有反应并不等于有帮助:本次运行没有衡量回复的质量。请加入评判模型(--judge)或人工评分(echat-eval rate)。",
   "\"-\" in {metrics}: {why}": "{metrics} 中的“-”:{why}",

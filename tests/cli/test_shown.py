@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from echat_eval.api.shown import keep_shown
 from echat_eval.cli.shown import kept
 from echat_eval.leaderboard import view
 from echat_eval.leaderboard.build import build_leaderboard
@@ -66,6 +67,18 @@ def test_show_and_run_print_what_they_printed_until_something_changes(
     change_score(folder)
     assert call_here("show", folder, cwd=tmp_path).stdout != shown.stdout
     assert counted
+
+
+def test_edited_words_are_not_shown(tmp_path: Path) -> None:
+    keep_shown(
+        tmp_path, {"blocks": [], "beside": [], "notes": ["50.0"], "all_failed": False, "missing": False}
+    )
+    found = kept(tmp_path)
+    assert found is not None
+    assert found.notes == ["50.0"]
+    file = tmp_path / ".shown.json"
+    file.write_text(file.read_text().replace("50.0", "77.7"))
+    assert kept(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"of": 1}', '{"of": MARK, "shown": {"blocks": [1]}}'])

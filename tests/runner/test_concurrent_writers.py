@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from echat_eval.cli import command_line
 from echat_eval.cli.compare_gate import compare_command
 from echat_eval.cli.leaderboard import leaderboard
 from echat_eval.cli.report import report
 from echat_eval.cli.run import run, score
 from echat_eval.errors import BadData, Exit, UsageError
+from echat_eval.store.ledger import pending
 from echat_eval.store.run_folder import RunFolder
 
 
@@ -86,14 +89,42 @@ def test_an_unfinished_run_is_reported_and_the_same_command_completes_it(
     assert isinstance(done.exception, BadData)
     assert "'canned' has 4 responses to 8 samples: the run was interrupted" in str(done.exception)
     assert run_command(tones, unfinished_run, "canned").return_value == Exit.DONE
-    assert "NOT FINISHED" not in invoke(leaderboard, unfinished_run).output
+    assert "nfinished run" not in invoke(leaderboard, unfinished_run).output
 
 
-def test_the_leaderboard_marks_an_unfinished_run(unfinished_run: Path) -> None:
-    assert (
-        f"NOT FINISHED ({unfinished_run}): 'canned' has 4 responses to 8 samples"
-        in invoke(leaderboard, unfinished_run).output
-    )
+def test_an_unfinished_run_is_marked_wherever_it_is_shown_and_is_not_exported(
+    unfinished_run: Path, tmp_path: Path
+) -> None:
+    shown = invoke(leaderboard, unfinished_run)
+    assert shown.return_value == Exit.CANNOT_TELL
+    assert "Unfinished run: 'canned' has 4 responses to 8 samples. Every number is of the" in shown.output
+    for words in (
+        ("scores", "--out", tmp_path / "s.csv"),
+        ("hub", "--dataset", "a/b", "--out", tmp_path / "hub"),
+    ):
+        refused = (
+            CliRunner()
+            .invoke(
+                command_line,
+                ["export", words[0], str(unfinished_run), *map(str, words[1:])],
+                standalone_mode=False,
+            )
+            .exception
+        )
+        assert isinstance(refused, BadData)
+        assert "'canned' has 4 responses to 8 samples: the run was interrupted" in str(refused)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "finished_run"]
+
+
+def test_a_system_that_never_began_is_named(tones: Path, tmp_path: Path) -> None:
+    assert run_command(tones, tmp_path / "run", "canned").return_value == Exit.DONE
+    run = RunFolder.existing(tmp_path / "run")
+    assert pending(run) is None
+    manifest = run.manifest()
+    systems = {**manifest.systems, "later": manifest.systems["canned"]}
+    with run.writing() as folder:
+        folder.write_manifest(replace(manifest, systems=systems))
+    assert pending(RunFolder.existing(tmp_path / "run")) == "'later' has no response"
 
 
 def test_an_unfinished_run_is_not_compared(tones: Path, unfinished_run: Path, tmp_path: Path) -> None:
