@@ -45,23 +45,16 @@ def demo(out: Path, no_cache: bool) -> int:
     from echat_eval.api import evaluate
     from echat_eval.cli.progress import Bar
     from echat_eval.experiment.tasks import SELECTING
-    from echat_eval.io.files import check_target, copy_atomically
+    from echat_eval.io.files import copy_atomically
     from echat_eval.io.strict_yaml import read_yaml
     from echat_eval.report import build_report
 
     beside = {
         name: out.with_name(f"{out.name}{name}") for name in (".yaml", "-gate.yaml", "-broken", "-report")
     }
-    if (out / "manifest.json").exists() and not beside[".yaml"].exists():
-        raise UsageError(
-            f"{out}: a run that the demo did not make ({beside['.yaml'].name} is not beside it); "
-            "choose another folder with --out"
-        )
     content = read_yaml(EXPERIMENT).content
-    for source, left in ((EXPERIMENT, beside[".yaml"]), (POLICY, beside["-gate.yaml"])):
-        if not left.exists():
-            check_target(left, "--out")
-            copy_atomically(source, left)
+    _require_own(out, set(content["systems"]))
+    _require_own(beside["-broken"], {"broken"})
     try:
         with Bar() as bar:
             run = evaluate(EXPERIMENT, out=out, cache=not no_cache, progress=bar)
@@ -76,12 +69,26 @@ def demo(out: Path, no_cache: bool) -> int:
             report = build_report([str(out)], beside["-report"], progress=bar, only=("tables", "page"))
     except NotInstalled as error:
         raise NotInstalled(f"the demo needs its embedded models: {error}") from error
+    for source, left in ((EXPERIMENT, beside[".yaml"]), (POLICY, beside["-gate.yaml"])):
+        if not left.exists():
+            copy_atomically(source, left)
     print_story(run, _decisions(run, broken))
     show(f"Page with audio: {report.paths[-1]}", "Next:")
     for command, purpose in _next_commands(out, beside).items():
         show(f"# {purpose}", command)
     show("Synthetic speech, scored by proxy metrics: it shows how the harness works, and ranks no system.")
     return exit_code_of(run)
+
+
+def _require_own(folder: Path, systems: set[str]) -> None:
+    """Refuse the folder of a run whose experiment has other systems than the demo's."""
+    from echat_eval.io.strict_yaml import read_yaml
+
+    record = folder / "experiment.yaml"
+    if (folder / "manifest.json").exists() and not (
+        record.is_file() and set(read_yaml(record).content.get("systems") or ()) == systems
+    ):
+        raise UsageError(f"{folder}: a run that the demo did not make; choose another folder with --out")
 
 
 def _decisions(run: Run, broken: Run) -> dict[str, Decision]:

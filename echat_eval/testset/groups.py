@@ -258,10 +258,15 @@ def _without_silence(speech: Waveform) -> Waveform:
     """Return the speech without silent ends, and with pauses of at most `LONGEST_PAUSE`.
 
     A longer pause would look like the one between the words and an event.
+
+    Raises:
+        BadData: there is no sound.
     """
     step = speech.sample_rate // 100
     frames = speech.samples[: len(speech.samples) // step * step].reshape(-1, step)
     level = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1))
+    if not level.max(initial=0.0) > 0:
+        raise BadData("the voice spoke silence; expected speech")
     loud = np.flatnonzero(level > 0.02 * level.max())
     longest = round(LONGEST_PAUSE * 100)
     kept = np.zeros(len(frames), dtype=bool)

@@ -30,10 +30,16 @@ _TOLERANCE = 1.03
 
 
 def active_rms(sound: Floats) -> float:
-    """Return the root mean square of the 20 ms frames within 25 dB of the loudest."""
+    """Return the root mean square of the 20 ms frames within 25 dB of the loudest.
+
+    Raises:
+        BadData: it is silent, or shorter than a frame.
+    """
     step = RATE // 50
     frames = sound[: len(sound) // step * step].reshape(-1, step)
     power = (frames**2).mean(axis=1)
+    if not power.max(initial=0.0) > 0:
+        raise BadData(f"{len(sound) / RATE:.2f} s of silence; expected sound")
     return float(np.sqrt(power[power > power.max() * 10**-2.5].mean()))
 
 

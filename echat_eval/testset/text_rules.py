@@ -109,16 +109,21 @@ def _faults(sentence: Sentence, max_words: int) -> Iterator[tuple[str, str]]:
             yield "repeats-the-query", reply[:80]
 
 
-def quotation_fault(sentence: Sentence, prompt: str) -> tuple[str, str] | None:
-    """Return the reason to drop a sentence that a server copied from the prompt; None if it did not."""
+def quotation_fault(sentence: Sentence, template: str) -> tuple[str, str] | None:
+    """Return the reason to drop a sentence that a server copied from the prompt; None if it did not.
+
+    Args:
+        template: the prompt before topic and domain are filled in; a sentence may well be the topic.
+    """
+    spaced = error_rate_of(sentence.language) == "wer"
+    mark, fewest = (" ", 2) if spaced else ("", 4)
 
     def joined(text: str) -> str:  # between marks, so that "art" is not in "start" where words have spaces
-        mark = " " if error_rate_of(sentence.language) == "wer" else ""
         return mark + mark.join(words(text, sentence.language)) + mark
 
-    given = joined(prompt)
+    given = joined(template)
     for text in (sentence.transcript, *(member.reply for member in sentence.members)):
-        if joined(text) in given:
+        if len(words(text, sentence.language)) >= fewest and joined(text) in given:
             return "quotes-the-prompt", text[:80]
     return None
 

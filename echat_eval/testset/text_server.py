@@ -59,8 +59,8 @@ class _Ask:
         )
 
 
-def prompt_for(plan: Plan, assignment: Assignment) -> str:
-    """Return the prompt for one sentence, from the plan's Markdown file for its language.
+def template_for(plan: Plan, assignment: Assignment) -> str:
+    """Return the prompt for one sentence without its values: the plan's Markdown file for its language.
 
     Raises:
         BadData: there is no file, or it lacks a placeholder.
@@ -74,6 +74,12 @@ def prompt_for(plan: Plan, assignment: Assignment) -> str:
     template = read_text(path)
     if lacking := [name for name in _PLACEHOLDERS if f"{{{{{name}}}}}" not in template]:
         raise BadData(f"{path}: lacks {{{{{lacking[0]}}}}}; expected {', '.join(_PLACEHOLDERS)}")
+    return template
+
+
+def prompt_for(plan: Plan, assignment: Assignment) -> str:
+    """Return the prompt for one sentence; raises as `template_for`."""
+    template = template_for(plan, assignment)
     values = {
         "domain": plan.domain,
         "topic": assignment.topic or plan.domain,
@@ -240,7 +246,7 @@ class TextServer:
             return drop(*sentence)
         if (fault := fault_of(sentence, self.plan.texts.max_words, self.plan.texts.allow)) is not None:
             return drop(*fault)
-        quoted = quotation_fault(sentence, ask.prompt)
+        quoted = quotation_fault(sentence, template_for(self.plan, assignment))
         if quoted is not None and quoted[0] not in self.plan.texts.allow:
             return drop(*quoted)
         repeated = duplicate_fault(sentence, list(found.values()))

@@ -111,14 +111,18 @@ def test_the_story_has_the_numbers_of_show_and_gate_and_its_commands_work(
         assert invoke(*shlex.split(command)[1:]).exit_code in (0, 1, 3), command
 
 
-def test_a_run_that_the_demo_did_not_make_is_refused(small: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "mine"
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
+@pytest.mark.parametrize("folder", ["mine", "mine-broken"])
+def test_a_run_that_the_demo_did_not_make_is_refused(small: Path, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "runs" / folder).mkdir(parents=True)
+    (tmp_path / "runs" / folder / "manifest.json").write_text("{}")
+    (tmp_path / "runs" / folder / "experiment.yaml").write_text("systems: {canned: {}}\n")
+    (tmp_path / "runs" / "mine.yaml").write_text("# an experiment of mine")
     refused = invoke("demo", "--out", "runs/mine").exception
     assert isinstance(refused, UsageError)
-    assert str(refused).startswith("runs/mine: a run that the demo did not make (mine.yaml is not beside it)")
-    assert sorted(path.name for path in folder.parent.iterdir()) == ["mine"]
+    assert (
+        str(refused) == f"runs/{folder}: a run that the demo did not make; choose another folder with --out"
+    )
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([folder, "mine.yaml"])
 
 
 def test_the_demo_file_and_policy_are_whole() -> None:

@@ -9,7 +9,8 @@ from echat_eval.checks.task_data import Labelled
 from echat_eval.checks.task_features import decibel_features
 from echat_eval.checks.task_leaks import leak_of
 from echat_eval.errors import BadData
-from echat_eval.records import Cue
+from echat_eval.records import Cue, Waveform
+from echat_eval.testset import groups
 from echat_eval.testset.clips import Part, clips_of
 from echat_eval.testset.limiter import active_rms, crest_factor, limited
 from echat_eval.testset.plan import ClipPlan
@@ -82,3 +83,16 @@ def test_a_peak_that_cannot_be_lowered_as_far_drops_the_group() -> None:
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, RATE)
     with pytest.raises(BadData, match=r"clip\.equal_peaks: .* above the level; expected 4\.\d dB"):
         limited([noise, voice(10.0, 0)], [np.random.default_rng(0)] * 2)
+
+
+@pytest.mark.parametrize("sound", [np.zeros(RATE), np.zeros(0), np.ones(RATE // 100)])
+def test_silence_has_no_level(sound: np.ndarray) -> None:
+    with pytest.raises(BadData, match="s of silence; expected sound"):
+        active_rms(sound)
+
+
+@pytest.mark.parametrize("samples", [0, 40, RATE])
+def test_a_voice_that_is_silent_is_named(samples: int) -> None:
+    silent = Waveform(samples=np.zeros(samples, dtype=np.float32), sample_rate=RATE)
+    with pytest.raises(BadData, match="spoke silence"):
+        groups._without_silence(silent)

@@ -74,6 +74,8 @@ def test_a_sentence_that_stands_in_the_prompt_is_dropped() -> None:
     assert quotation_fault(replace(sentence, transcript="My art is"), "My start is good.") is None
     zh = replace(sentence, language="zh", transcript="姐姐来了")
     assert quotation_fault(zh, "例如“姐姐来了。”可以") == ("quotes-the-prompt", "姐姐来了")
+    for chance in (replace(zh, transcript="声音"), replace(sentence, transcript="Yes.")):
+        assert quotation_fault(chance, "用声音回答。 Yes or no.") is None
     assert "quotes-the-prompt" in REASONS
 
 
