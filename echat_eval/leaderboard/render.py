@@ -48,6 +48,7 @@ __all__ = [
     "reading_notes",
     "rows_of",
     "tasks_only_lines",
+    "unfinished_lines",
 ]
 
 #: A cell without any evidence: its mean is that of failures alone.
@@ -308,6 +309,11 @@ def cap_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     return lines
 
 
+def unfinished_lines(board: Leaderboard) -> list[str]:
+    """Return one line per run that was interrupted."""
+    return [phrase(UNFINISHED, what=what) for what in board.unfinished]
+
+
 def apart_lines(board: Leaderboard, only: Metric | None = None) -> list[str]:
     """Return the line on what means over all tasks leave out, if they leave anything out.
 
@@ -336,7 +342,7 @@ def headline_notes(board: Leaderboard) -> list[str]:
     titles = {metric.name: metric.title for metric in board.metrics}
     graded = {metric.name for metric in board.metrics if is_quality(metric)}
     judged = any(name in graded and cell.estimate for (_, _, name), cell in board.summaries.items())
-    lines = [phrase(UNFINISHED, what=what) for what in board.unfinished]
+    lines = unfinished_lines(board)
     lines += dash_lines(board.dashes, titles, board.tasks, judged=judged, task_name=board.task_name)
     if board.apart:
         every = phrase('"all"') if board.headline.by_voice else phrase('"all" of match rates')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from echat_eval import __version__
 from echat_eval.io.display import markdown_text
-from echat_eval.leaderboard.render import apart_lines, metric_title, people_lines
+from echat_eval.leaderboard.render import apart_lines, metric_title, people_lines, unfinished_lines
 from echat_eval.report.bibliography import latex_bibliography, shipped_references
 from echat_eval.report.instruments import judges_of, models_of, other_settings
 from echat_eval.report.latex import alone
@@ -171,7 +171,7 @@ def _metrics(runs: MergedRuns) -> Iterator[str]:
         yield f"The headline is {metric_title(runs.board.headline)}."
         others = [metric_title(m) for m in runs.board.metrics if m.name != runs.board.headline.name]
         yield f"Other metrics: {'; '.join(others)}." if others else ""
-        yield from apart_lines(runs.board)
+        yield from (*unfinished_lines(runs.board), *apart_lines(runs.board))
     yield from _embeddings(runs.manifests)
     if normalisers:
         yield f"Text is normalised by {', '.join(sorted(normalisers))} before errors are counted."

@@ -23,6 +23,7 @@ from echat_eval.leaderboard.render import (
     metric_title,
     people_lines,
     tasks_only_lines,
+    unfinished_lines,
 )
 from echat_eval.report.cells import NOT_APPLICABLE, Block, Table, TableCell, TableRow
 from echat_eval.report.instruments import judge_of
@@ -102,7 +103,12 @@ def task_table(runs: MergedRuns, metric: Metric, published: Sequence[Block] = ()
     references = tuple(row(s, role) for role in ("floor", "ceiling") for s in roles[role])
     if references:
         blocks.append(Block(title="Floors and ceilings", rows=references))
-    notes = [INTERVAL_NOTE, *sentences(board_lines(board, metric)), *apart_lines(board, metric)]
+    notes = [
+        INTERVAL_NOTE,
+        *sentences(board_lines(board, metric)),
+        *unfinished_lines(board),
+        *apart_lines(board, metric),
+    ]
     if may_rank and len(roles["system"]) > 1 and runs.choice.bold != "none":
         notes.append(mark_note(marks, runs.choice.bold))
     if metric.proxy:
@@ -210,6 +216,7 @@ def overview_table(runs: MergedRuns) -> Table:
         notes=(
             INTERVAL_NOTE,
             *((f"In the mean: samples behind the mean of {board.headline.title}.",) if fewer else ()),
+            *unfinished_lines(board),
             *apart_lines(board),
             *people_lines(board),
             *tasks_only_lines(board),
@@ -265,7 +272,7 @@ def ablation_table(
         caption=f"{metric_title(metric)}: {base} and its variants{judge_caption(runs, metric)}",
         columns=tuple(board.titles.get(column, column) for column in columns),
         blocks=(Block(rows=rows), *_published_below(published, len(columns), ranked=False)),
-        notes=(note, *apart_lines(board, metric)),
+        notes=(note, *unfinished_lines(board), *apart_lines(board, metric)),
     )
 
 

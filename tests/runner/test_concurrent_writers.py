@@ -98,6 +98,12 @@ def test_an_unfinished_run_is_marked_wherever_it_is_shown_and_is_not_exported(
     shown = invoke(leaderboard, unfinished_run)
     assert shown.return_value == Exit.CANNOT_TELL
     assert "Unfinished run: 'canned' has 4 responses to 8 samples. Every number is of the" in shown.output
+    done = invoke(report, unfinished_run, "--only", "tables", "--out", tmp_path / "pack")
+    assert done.exit_code == 0, done.output
+    for name in ("overview.md", "overview.tex"):
+        (text,) = (path.read_text() for path in (tmp_path / "pack").rglob(name))
+        assert "Unfinished run: " in text
+        assert "has 4 responses to 8 samples" in text
     for words in (
         ("scores", "--out", tmp_path / "s.csv"),
         ("hub", "--dataset", "a/b", "--out", tmp_path / "hub"),
@@ -113,7 +119,7 @@ def test_an_unfinished_run_is_marked_wherever_it_is_shown_and_is_not_exported(
         )
         assert isinstance(refused, BadData)
         assert "'canned' has 4 responses to 8 samples: the run was interrupted" in str(refused)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "finished_run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "finished_run", "pack"]
 
 
 def test_a_system_that_never_began_is_named(tones: Path, tmp_path: Path) -> None:
