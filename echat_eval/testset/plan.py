@@ -301,6 +301,9 @@ def _faults(plan: Plan) -> Iterator[tuple[str, str]]:
             yield "cues", f"label '{unknown[0]}' of {cue}; expected {', '.join(LABELS[cue])}"
     if plan.cues_per_sentence > len(plan.cues):
         yield "cues_per_sentence", f"cues_per_sentence is {plan.cues_per_sentence}, cues are {len(plan.cues)}"
+    if few := [cue for cue, labels in plan.cues.items() if len(labels) < plan.labels_per_sentence]:
+        found = f"{few[0]} has {len(plan.cues[few[0]])} labels"
+        yield "labels_per_sentence", f"labels_per_sentence is {plan.labels_per_sentence}, {found}"
     for key, counts in (("sentences", plan.sentences), ("same", plan.same)):
         for language in counts.keys() - plan.voices.keys():
             yield key, f"sentences in '{language}' have no voice; add voices: {{{language}: ...}}"

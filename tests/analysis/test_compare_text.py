@@ -29,7 +29,7 @@ def cell(metric: str, name: str, n: int, part: Literal["task", "slice"] = "task"
     )
 
 
-def test_what_a_metric_does_not_apply_to_is_one_line() -> None:
+def test_tasks_without_a_row_are_named_in_one_line() -> None:
     cells = (
         cell("match_rate", "emotion", 4),
         cell("match_rate", "age-asks-age", 0),

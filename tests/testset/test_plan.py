@@ -39,6 +39,7 @@ def write(folder: Path, **changes: str) -> Path:
         ({"cues": "{emotion: [happy, bored]}", "cues_per_sentence": "1"}, "label 'bored' of emotion"),
         ({"cues": "{emotion: [happy]}"}, "two or more labels"),
         ({"cues_per_sentence": "3"}, "cues_per_sentence is 3, cues are 2"),
+        ({"labels_per_sentence": "9"}, "labels_per_sentence is 9, emotion has 3 labels"),
         ({"sentences": "{de: 3}"}, "sentences in 'de' have no voice"),
         ({"speakers_per_sentence": "5"}, "'en' has 4 speakers, speakers_per_sentence is 5"),
         ({"texts": "{}"}, "texts needs either file: or model:"),
