@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ __all__ = ["MAX_DEPTH", "MAX_YAML_BYTES", "YamlFile", "read_yaml"]
 MAX_YAML_BYTES = 256 * 1024
 #: Limit on the nesting of lists and mappings.
 MAX_DEPTH = 12
+
+
+#: Where libyaml is laxer, beside question marks in flow style: tabs, a byte order mark that is not the first
+#: character, and a comment directly after the head of a block text.
+_DIFFERENT = re.compile(r"[\t\ufeff]|[|>][-+0-9]*#")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +75,11 @@ def _composed(text: str, name: str) -> tuple[Any, Any]:
     """Return the loader of a text, and its node.
 
     libyaml reads a valid file several times as fast. PyYAML's own parser reads the files that libyaml
-    refuses, and those with tabs or question marks in flow style, where libyaml is laxer: a file means the
-    same on every machine.
+    refuses, and those that libyaml may read as something else: a file means the same on every machine.
     """
     import yaml
 
-    lax = "\t" in text or ("?" in text and ("{" in text or "[" in text))
+    lax = _DIFFERENT.search(text) or ("?" in text and ("{" in text or "[" in text))
     for fast in (True, False) if yaml.__with_libyaml__ and not lax else (False,):
         loader = _strict_loader(fast)(text)
         loader.shown = name

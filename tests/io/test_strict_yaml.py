@@ -28,6 +28,15 @@ def read(path: Path) -> object:
         "a: b\tc\n",  # libyaml takes a tab in these two places, PyYAML's own parser does not
         "a: {b: c\t}\n",
         "a: {b: 't?e'}\nc: [d?e]\n",  # and this question mark
+        "# c\n\ufeffa: 1\n",  # a byte order mark anywhere but at the start
+        "a:\n\ufeff  b: c\n",
+        "a: 1\n\ufeff",
+        "\ufeff\ufeffa: 1\n",
+        "\ufeffa: 1\n",
+        "a: |#c\n  b\n",  # a comment directly after the head of a block text
+        "a: >2#c\n   b\n",
+        "a: |+1#c\n  b\n",
+        "a: | #c\n  b\n",
         "a: *b\n",
         "a: !x 1\n",
         "a: [1\n",
