@@ -8,7 +8,14 @@ from echat_eval.plugins.members import (
     require_different_names,
     require_members,
 )
-from echat_eval.plugins.names import is_file_spec, known_names, load_file, load_named, split_spec
+from echat_eval.plugins.names import (
+    is_file_spec,
+    known_names,
+    load_file,
+    load_named,
+    loaded_source,
+    split_spec,
+)
 from echat_eval.plugins.parts import DEFAULTS, PartSpec, build_part, parse_parts
 from echat_eval.plugins.settings import COUNTS, SECONDS, check_setting, construct, parse_setting
 
@@ -27,6 +34,7 @@ __all__ = [
     "known_names",
     "load_file",
     "load_named",
+    "loaded_source",
     "parse_parts",
     "parse_setting",
     "present_members",

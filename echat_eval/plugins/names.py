@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from echat_eval.errors import NotInstalled, UnknownName, UsageError
 from echat_eval.plugins.packages import package_of
 
-__all__ = ["is_file_spec", "known_names", "load_file", "load_named", "split_spec"]
+__all__ = ["is_file_spec", "known_names", "load_file", "load_named", "loaded_source", "split_spec"]
 
 #: `my.py:Class`: a file and a name in it.
 _FILE_SPEC = re.compile(r"(?P<path>.+\.py):(?P<attribute>[^\W\d]\w*)")
@@ -106,11 +107,28 @@ def split_spec(spec: str) -> tuple[str, str]:
     return name, settings
 
 
+#: Path of an imported file -> the bytes that were compiled.
+_SOURCES: dict[str, bytes] = {}
+
+
+class _FromSource(SourceFileLoader):
+    """Compiles a file itself: a `.pyc` beside it may be of other code with the same time and size."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        source = _SOURCES[self.path] = self.get_data(self.path)
+        return self.source_to_code(source, self.path)
+
+
+def loaded_source(path: str) -> bytes | None:
+    """Return the text of a file as `load_file` imported it; None for other files."""
+    return _SOURCES.get(path)
+
+
 def _import_file(kind: str, spec: str, path: Path) -> types.ModuleType:
     name = "file_" + re.sub(r"\W", lambda match: f"_{ord(match[0]):x}_", str(path))
     if name in sys.modules:
         return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, path)
+    found = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
     assert found is not None  # the name ends in .py
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echat_eval.concurrency.retry import reason_of
 from echat_eval.errors import NotApplicable, SystemFailure, Unavailable, UsageError, scrub
-from echat_eval.io.hashing import digest, file_sha256
+from echat_eval.io.hashing import digest, file_sha256, sha256_of
+from echat_eval.plugins import loaded_source
 from echat_eval.ports import Family
 from echat_eval.records import Metric
 
@@ -189,6 +190,8 @@ def _absent_annotation(case: Case, needs: Sequence[str]) -> tuple[State, str] | 
 
 def _code_of(function: FunctionType) -> str:
     """Return the hash of the file that defines a function, or its code if there is none."""
+    if (loaded := loaded_source(function.__code__.co_filename)) is not None:
+        return sha256_of(loaded)
     try:
         path = Path(inspect.getsourcefile(function) or "")
         return file_sha256(path) if path.is_file() else inspect.getsource(function)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import py_compile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 import echat_eval as ev
 from echat_eval.cli.report import report as report_command
 from echat_eval.cli.run import run as run_command
+from echat_eval.plugins import load_file
 from echat_eval.ports import Case
 from echat_eval.testing import check_scorer, scorer_cases
 
@@ -131,6 +134,21 @@ def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:
         (metric,) = select_scorers([f"{path}:reply_words"], [], print)
         prints.add(metric.fingerprint())
     assert len(prints) == 2
+
+
+def test_the_code_that_runs_is_the_code_of_the_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "own_metrics.py"
+    path.write_text(FILE)
+    py_compile.compile(str(path))  # for the time and size of the old text
+    status = path.stat()
+    path.write_text(FILE.replace("len(case.response.reply.text.split())", "7.0".ljust(37)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    metric: Any = load_file("metric", f"{path}:reply_words")
+    assert metric(None) == 7.0
+    before = metric.fingerprint()
+    path.write_text(FILE)
+    assert metric.fingerprint() == before
 
 
 @pytest.mark.parametrize(
