@@ -154,7 +154,6 @@ def test_the_documented_file_is_an_experiment(tmp_path: Path, monkeypatch: pytes
         ("{tasks: [emotoin]}", "unknown task 'emotoin'. Did you mean 'emotion'?"),
         ("{tasks: [age]}", "write the section into a file of its own"),
         ("{metrics: [judge_txet]}", "unknown metric 'judge_txet'. Did you mean 'judge_text'?"),
-        ("{names: {emotoin: E}}", "unknown system or task 'emotoin'. Did you mean 'emotion'?"),
         ("{metrics: [a, a]}", "'metrics' names 'a' twice"),
     ],
 )
@@ -168,3 +167,23 @@ def test_a_faulty_choice_for_tables_is_refused_before_a_run(
     assert "experiment.yaml:4: tables" in str(caught.value)
     fine = "{systems: [mine], tasks: [emotion-asks-emotion], metrics: [judge_text_cue_contrast, seconds]}"
     read_experiment(written(tmp_path, text + fine))
+
+
+@pytest.mark.parametrize(
+    ("groups", "section", "warning"),
+    [
+        ("metrics: {extra: ['my.py:judge_depth']}", "{metrics: [judge_depth], headline: judge_depth}", None),
+        ("metrics: {extra: {judge_depth: {use: 'my.py:depth'}}}", "{digits: {judge_depth: 2}}", None),
+        ("scorers: [defaults, 'my.py:Mine']", "{metrics: [judge_depth]}", "unknown metric 'judge_depth'"),
+        ("metrics: {extra: ['my.py:emotoin']}", "{names: {emotoin: E}}", None),
+        ("", "{names: {match_rate: Match, emotion: E}}", "did you mean 'match-rate'?"),
+        ("", "{names: {seconds: S}}", None),
+    ],
+)
+def test_a_choice_of_what_may_be_a_metric_is_refused_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, groups: str, section: str, warning: str | None
+) -> None:
+    text = "systems: {match-rate: {use: canned}}\ntasks: [emotion]\njudges: {text: {model: m}}\n"
+    read_experiment(written(tmp_path, f"{text}{groups}\ntables: {section}\n"))
+    assert bool(caplog.messages) is (warning is not None)
+    assert (warning or "") in caplog.text
