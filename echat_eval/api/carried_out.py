@@ -13,7 +13,7 @@ from echat_eval.experiment import recorded_content, recording, resolved
 from echat_eval.leaderboard.run import Run
 from echat_eval.ports import Silent, TrackedRun
 from echat_eval.runner.carry_out import carry_out
-from echat_eval.store.settled import is_written, keep_written
+from echat_eval.store.settled import is_written, keep_written, view_mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,13 @@ def carried_out(prepared: Prepared, *, progress: Progress | None) -> Run:
     run = Run(folder=folder, name=str(folder.path), spent=spent)
     if not trackers and is_written(run.path):
         return run
+    before = view_mark(run.path)  # the lock is free: another command may change the folder from here on
     view = run.leaderboard()
     view.write(run.path)
-    keep_written(run.path)
+    keep_written(run.path, before)
     if trackers:
         track(run, view, trackers, display)
-    return replace(run, written=view)
+    return replace(run, written=view, written_from=before)
 
 
 def track(run: Run, view: LeaderboardView, trackers: Sequence[Tracker], display: Progress) -> None:

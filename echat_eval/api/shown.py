@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import fingerprint_of
-from echat_eval.io.jsonl import dumps
-from echat_eval.store.settled import view_mark
+from echat_eval.io.kept import FAULTS, keep, kept
+from echat_eval.store.settled import is_view_of, view_mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["find_shown", "keep_shown"]
+__all__ = ["find_shown", "keep_shown", "view_mark"]
 
 _FILE = ".shown.json"
 
 
-def keep_shown(folder: Path, shown: Mapping[str, Any]) -> None:
-    """Keep plain JSON about a run folder as it is."""
-    kept = {"of": _mark(folder, shown), "shown": shown}
-    write_atomically(folder / _FILE, dumps(kept) + "\n", durable=False)
+def keep_shown(folder: Path, shown: Mapping[str, Any], before: str | None) -> None:
+    """Keep plain JSON about a run folder as it is.
+
+    Args:
+        before: `view_mark` when no row was read yet; if it is another now, nothing is kept.
+    """
+    with suppress(*FAULTS):
+        if before is not None and is_view_of(folder, before):
+            keep(folder / _FILE, {"of": _mark(before, shown), "shown": shown})
 
 
 def find_shown(folder: Path) -> dict[str, Any] | None:
     """Return what was kept; None if the folder, the code or the day has changed since."""
+    found = kept(folder / _FILE)
     try:
-        kept: dict[str, Any] = json.loads((folder / _FILE).read_bytes())
-        return dict(kept["shown"]) if kept["of"] == _mark(folder, kept["shown"]) else None
-    except (OSError, ValueError, TypeError, KeyError):
+        mark, shown = found["of"], found["shown"]
+        view = view_mark(folder)
+        return dict(shown) if view is not None and mark == _mark(view, shown) else None
+    except FAULTS:
         return None
 
 
-def _mark(folder: Path, shown: Mapping[str, Any]) -> str:
+def _mark(view: str, shown: Mapping[str, Any]) -> str:
     """Return a hash of the folder and of the words, so that an edited file is no longer shown."""
-    return fingerprint_of([view_mark(folder), dumps(shown)])
+    return fingerprint_of([view, shown])

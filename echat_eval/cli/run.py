@@ -234,9 +234,11 @@ def shown_of(run: Run) -> Shown:
 
     if run.written is None and (earlier := kept(run.path)) is not None:
         return earlier
+    from echat_eval.api.shown import view_mark
     from echat_eval.cli.table import blocks_of
     from echat_eval.leaderboard.view import side_files
 
+    before = view_mark(run.path) if run.written is None else run.written_from
     view = run.written or run.leaderboard()
     shown = Shown(
         blocks=list(blocks_of(view)),
@@ -245,7 +247,7 @@ def shown_of(run: Run) -> Shown:
         all_failed=run.every_reply_failed,
         missing=bool(run.states["missing"]),
     )
-    keep(run.path, shown)
+    keep(run.path, shown, before)
     return shown
 
 

@@ -35,9 +35,9 @@ class Shown:
     missing: bool
 
 
-def keep(folder: Path, shown: Shown) -> None:
-    """Keep what is shown of a run that this process may write to."""
-    keep_shown(folder, asdict(shown))
+def keep(folder: Path, shown: Shown, before: str | None) -> None:
+    """Keep what is shown of a run that this process may write to; `before` as of `keep_shown`."""
+    keep_shown(folder, asdict(shown), before)
 
 
 def kept(folder: Path) -> Shown | None:

@@ -29,12 +29,14 @@ class Run:
         name: as in comparisons: a path, or a path and a system.
         spent: cost of the command that returned this run; "" if nothing was billed.
         written: the leaderboard that this command wrote to the folder; None if it wrote none.
+        written_from: `view_mark` of the folder when no row of that leaderboard was read yet.
     """
 
     folder: RunFolder
     name: str
     spent: str = ""
     written: LeaderboardView | None = field(default=None, repr=False, compare=False)
+    written_from: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def path(self) -> Path:

@@ -2,27 +2,26 @@
 
 The file `.settled.json` of a run folder holds one hash: of all that decides which rows of the command are
 missing or stale, and of the folder's files at its end. While both are the same, so is the result. Anything
-else is worked out from the rows.
+else is worked out from the rows, and so is everything in a folder that cannot be hashed: no fault here ends a
+command.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import echat_eval
-from echat_eval.errors import BadData
-from echat_eval.io import jsonl
 from echat_eval.io.data_folder import data_folder
-from echat_eval.io.files import write_atomically
 from echat_eval.io.hashing import file_sha256, fingerprint_of
+from echat_eval.io.kept import FAULTS, keep, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ __all__ = [
     "Settled",
     "code_mark",
     "find_settled",
+    "is_view_of",
     "is_written",
     "keep_settled",
     "keep_written",
@@ -67,20 +67,21 @@ def find_settled(folder: Path, command: str) -> Settled | None:
         folder: of the run; its lock should be held.
         command: hash of all that the command depends on beside the folder.
     """
+    found = kept(folder / _FILE)
     try:
-        kept: dict[str, Any] = json.loads((folder / _FILE).read_bytes())
-        if kept["of"] != _mark(folder, command):
+        if found["of"] != _mark(folder, command):
             return None
-        stages = tuple((str(name), int(total)) for name, total in kept["stages"])
-        return Settled(stages=stages, states=Counter({str(k): int(v) for k, v in kept["states"].items()}))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, BadData):
+        stages = tuple((str(name), int(total)) for name, total in found["stages"])
+        return Settled(stages=stages, states=Counter({str(k): int(v) for k, v in found["states"].items()}))
+    except FAULTS:
         return None
 
 
 def keep_settled(folder: Path, command: str, settled: Settled) -> None:
     """Keep the result of a command; arguments as of `find_settled`."""
-    kept = {"of": _mark(folder, command), "stages": settled.stages, "states": settled.states}
-    write_atomically(folder / _FILE, jsonl.dumps(kept) + "\n", durable=False)
+    with suppress(*FAULTS):
+        mark = _mark(folder, command)
+        keep(folder / _FILE, {"of": mark, "stages": settled.stages, "states": settled.states})
 
 
 def _mark(folder: Path, command: str) -> str:
@@ -90,7 +91,7 @@ def _mark(folder: Path, command: str) -> str:
 def content_mark(folder: Path, names: Sequence[str]) -> str:
     """Return a hash of some files of a run folder, and of the names, sizes and times of its recordings."""
     found: list[object] = [
-        [name, file_sha256(path) if (path := folder / name).is_file() else None] for name in names
+        [ascii(name), file_sha256(path) if (path := folder / name).is_file() else None] for name in names
     ]
     for name in RECORDINGS:
         found.append(sorted(_marks(folder / name)) if (folder / name).is_dir() else None)
@@ -98,20 +99,31 @@ def content_mark(folder: Path, names: Sequence[str]) -> str:
 
 
 def _marks(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of every file in a folder."""
+    """Yield name, size and time of every file in a folder; a name need not be UTF-8."""
     for entry in os.scandir(folder):
         if entry.is_file():
             status = entry.stat()
-            yield entry.name, status.st_size, status.st_mtime_ns
+            yield ascii(entry.name), status.st_size, status.st_mtime_ns
 
 
-def view_mark(folder: Path) -> str:
-    """Return a hash of all that a leaderboard of a run folder is made from, the day included."""
-    own = sorted(path.name for path in folder.iterdir() if path.is_file() and not _is_product(path.name))
-    places = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in RECORDINGS)
-    others = [mark for place in places for mark in _all_marks(place)]
-    today = datetime.now(UTC).date().isoformat()
-    return fingerprint_of([str(folder), today, code_mark(), own, content_mark(folder, own), others])
+def view_mark(folder: Path) -> str | None:
+    """Return a hash of all that a leaderboard of a run folder is made from, the day included.
+
+    None if something in the folder cannot be read: it equals no mark, so nothing is kept or found.
+    """
+    try:
+        own = sorted(path.name for path in folder.iterdir() if path.is_file() and not _is_product(path.name))
+        places = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in RECORDINGS)
+        others = [mark for place in places for mark in _all_marks(place)]
+        today = datetime.now(UTC).date().isoformat()
+        return fingerprint_of([ascii(folder), today, code_mark(), content_mark(folder, own), others])
+    except FAULTS:
+        return None
+
+
+def is_view_of(folder: Path, mark: object) -> bool:
+    """Return whether a mark is `view_mark` of the folder as it is."""
+    return mark is not None and mark == view_mark(folder)
 
 
 def _is_product(name: str) -> bool:
@@ -121,17 +133,23 @@ def _is_product(name: str) -> bool:
 
 def is_written(folder: Path) -> bool:
     """Return whether the files of the leaderboard are those of the folder as it is."""
+    found = kept(folder / _WRITTEN)
     try:
-        kept: dict[str, Any] = json.loads((folder / _WRITTEN).read_bytes())
-        return bool(kept["of"] == view_mark(folder) and kept["files"] == _products(folder))
-    except (OSError, ValueError, TypeError, KeyError):
+        return is_view_of(folder, found["of"]) and bool(found["files"] == _products(folder))
+    except FAULTS:
         return False
 
 
-def keep_written(folder: Path) -> None:
-    """Keep that the files of the leaderboard were written from the folder as it is."""
-    kept = {"of": view_mark(folder), "files": _products(folder)}
-    write_atomically(folder / _WRITTEN, jsonl.dumps(kept) + "\n", durable=False)
+def keep_written(folder: Path, before: str | None) -> None:
+    """Keep that the files of the leaderboard were written from the folder as it is.
+
+    Args:
+        before: `view_mark` when no row was read yet. If it is another now, such as after `forget` in
+            between, nothing is kept.
+    """
+    with suppress(*FAULTS):
+        if is_view_of(folder, before):
+            keep(folder / _WRITTEN, {"of": before, "files": _products(folder)})
 
 
 def _products(folder: Path) -> dict[str, str | None]:
@@ -155,7 +173,7 @@ def code_mark() -> str:
 def _all_marks(place: Path) -> Iterator[object]:
     """Yield path, size and time of every source or data file below a place, which may be a file itself."""
     if place.is_file():
-        yield from [str(place), place.stat().st_size, place.stat().st_mtime_ns]
+        yield from [ascii(place), place.stat().st_size, place.stat().st_mtime_ns]
     for root, folders, _ in os.walk(place):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
-        yield from (root, sorted(_marks(Path(root))))
+        yield from (ascii(root), sorted(_marks(Path(root))))
