@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from echat_eval.analysis.frames import over_all_tasks
 from echat_eval.gate.plan import plan_of_differences, plan_of_level
 from echat_eval.gate.plan_text import share_text
 from echat_eval.gate.reasons import Reason
+from echat_eval.stats.shares import clusters_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +51,24 @@ def _remedy(rule: RuleResult, test: CriticalTest, pairs: Pairs, policy: Policy) 
         return (
             "improve the candidate, or change the floor: the level is beyond it, which more data would show"
         )
+    fewest = _fewest_clusters(rows["value"].dropna().to_numpy(dtype=float), test, policy)
+    if observed.clusters < fewest:
+        return (
+            f"use at least {fewest} clusters (now {observed.clusters}): with fewer no share is shown to be "
+            "inside the bound, not even one without an event"
+        )
     own = replace(policy, primary=test.metric, margin=distance)
     return needs_text(plan_of_level(rows, observed, own), "the level as it is would hold") or rule.remedy
+
+
+def _fewest_clusters(values: np.ndarray, test: CriticalTest, policy: Policy) -> int:
+    """Return the fewest clusters with which a level of right or wrong values can hold; 0: of other values."""
+    rule = policy.metrics[test.metric]
+    if rule.low is None or rule.high is None or not np.isin(values, (rule.low, rule.high)).all():
+        return 0
+    inside = test.bound - rule.low if test.kind == "at_most" else rule.high - test.bound
+    share = inside / (rule.high - rule.low)
+    return clusters_for(share, level=policy.level) if 0 < share < 1 else 0
 
 
 def needs_text(plan: Plan | None, then: str) -> str:

@@ -7,12 +7,21 @@ ratio of the quantiles of Student's t. Without an event, or with nothing but eve
 clusters is unknown, and only the clusters are known to be independent: the limits are those of that many
 samples.
 
+A first event must not bring the upper limit closer, so no upper limit is below that of a share without an
+event, and no lower limit above that of a share of nothing but events. A few events say little about their
+spread over clusters. In draws of beta-binomial clusters (10 x 20, 30 x 4 and 30 x 20 samples, shares of 1 to
+10 %, correlations of 0.05 to 0.9, 400 runs each) an upper 97.5 % limit with this floor was never below the
+share. It was in up to 13 % of runs without the floor, and in up to 67 % if the limit without an event was
+capped at that of one event. The price is width: at a share of 1 % in 30 x 20 samples with a correlation of
+0.05 the upper limit is 11.6 % on average, 2.9 % without the floor.
+
 Sources: Korn and Graubard (1998), Survey Methodology 24(2), 193-201; Clopper and Pearson (1934), Biometrika
 26(4). A design effect of at least 1: National Center for Health Statistics (2017), Series 2, Number 175.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from echat_eval.stats.factors import Clusters
     from echat_eval.stats.means import Estimate
 
-__all__ = ["Share", "clustered_share", "share_limits"]
+__all__ = ["Share", "clustered_share", "clusters_for", "share_limits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class Share:
         value: count / n.
         low, high: two-sided interval at `level`, within 0 to 1; None: unknown, because one cluster has all
             samples.
-        effective_n: number of independent samples with the same limits; None likewise.
+        effective_n: number of independent samples behind the limits; None likewise.
         clusters: number of clusters.
         level: coverage, such as 0.95.
     """
@@ -100,18 +109,29 @@ def share_limits(
         bottom, top: the range.
 
     Returns:
-        Lower and upper limit, and the number of independent samples that has the same limits. None: unknown,
-        because one cluster has all samples.
+        Lower and upper limit, and the number of independent samples behind them. None: unknown, because one
+        cluster has all samples.
     """
     if found.se is None or found.df is None:
         return None
     width = top - bottom
     share = min(max((found.value - bottom) / width, 0.0), 1.0)
     effective = float(found.clusters)
+    without = _clopper_pearson(0.0, effective, found.level)[1]
     if 0 < share < 1:
         effective = _effective(share, found.se / width, found.df, found.n, level=found.level)
     low, high = _clopper_pearson(share, effective, found.level)
+    low, high = min(low, 1 - without), max(high, without)
     return bottom + width * low, bottom + width * high, effective
+
+
+def clusters_for(limit: float, *, level: float) -> int:
+    """Return the fewest clusters with which a share can be shown to be at most a limit: one without an event.
+
+    >>> clusters_for(0.1, level=0.95), 1 - 0.025 ** (1 / 36) < 0.1 < 1 - 0.025 ** (1 / 35)
+    (36, True)
+    """
+    return math.ceil(math.log((1 - level) / 2) / math.log1p(-limit))
 
 
 def _effective(share: float, se: float, df: float, n: int, *, level: float) -> float:

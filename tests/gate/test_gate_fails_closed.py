@@ -315,7 +315,7 @@ def test_every_report_prints_failures_and_readability(failed: tuple[int, ...]) -
     assert got.outcome == {0: "pass", 3: "cannot tell", N: "regress"}[len(failed)]
     shares = {
         0: "failed replies: 0 of 120 (0.0 % [0.0, 11.6], limit 2 %)",
-        3: "failed replies: 3 of 120 (2.5 % [0.5, 7.4], limit 2 %)",
+        3: "failed replies: 3 of 120 (2.5 % [0.5, 11.6], limit 2 %)",
         N: "failed replies: 120 of 120 (100.0 % [88.4, 100.0], limit 2 %)",
     }
     text = f"{shares[len(failed)]}; unreadable replies: 0 of 120 (0.0 % [0.0, 11.6], limit 5 %)"

@@ -195,6 +195,18 @@ def test_an_open_floor_names_the_samples_or_the_level(floor: float, words: str) 
     assert words in action
 
 
+@pytest.mark.parametrize("events", [0, 1, 8])
+def test_an_open_ceiling_on_a_share_names_the_clusters_that_it_needs(events: int) -> None:
+    """With 20 speakers the upper limit of no event at all is 16.8 %; 36 are needed for 10 %."""
+    wrong = rows(metric="wrong", value=100.0 * (np.arange(N) < events))
+    rule = {"higher_is_better": False, "low": 0, "high": 100, "at_most": 10}
+    ours, theirs = pd.concat([rows(1), wrong]), pd.concat([rows(2), wrong])
+    decision = decide(ours, theirs, policy(metrics={"empathy": SCORE, "wrong": rule}))
+    assert decision.outcome == "cannot tell"
+    (action,) = [step.action for step in decision.next_steps if "at most" in step.rule]
+    assert action.startswith("use at least 36 clusters (now 20)")
+
+
 def test_a_pass_and_a_regress_have_no_next_step() -> None:
     assert compared().next_steps == ()
     assert compared(ours={"value": 20.0}).next_steps == ()

@@ -130,7 +130,7 @@ def answers_of(
 def test_the_interval_by_people_is_over_raters_and_replies(tmp_path: Path) -> None:
     """With a right answer to every question, the gap is the mirror image of the match rate by people."""
     rng = random.Random(7)
-    path = answers_of(tmp_path / "a.csv", "abcdefgh", 30, lambda *_: float(rng.random() < 0.7))
+    path = answers_of(tmp_path / "a.csv", "abcdefghijklmnop", 30, lambda *_: float(rng.random() < 0.7))
     runs = asked_runs(30)
     (gap,) = people_gaps(path, runs)
     groups = {key: str(sample.contrast_group) for key, sample in runs.samples.items()}

@@ -60,6 +60,33 @@ def test_without_an_event_or_with_nothing_else_the_clusters_are_the_sample() -> 
     assert clustered_share([0, 0], ["a", "a"]).low is None
 
 
+@pytest.mark.parametrize(("clusters", "each"), [(6, 5), (10, 20), (10, 80), (30, 4), (30, 1)])
+def test_no_limit_falls_when_an_event_is_added(clusters: int, each: int) -> None:
+    """Events come one in every cluster, then a second one; the first one may also be in any cluster."""
+    design, place = np.repeat(np.arange(clusters), each), np.tile(np.arange(each), clusters)
+    order = np.argsort(np.argsort(place, kind="stable"))
+    n = clusters * each
+    counts = range(n + 1) if n < 300 else [*range(40), *range(n - 39, n + 1)]
+    shares = [clustered_share(order < count, design, level=0.9) for count in counts]
+    lows = [float("nan") if share.low is None else share.low for share in shares]
+    highs = [float("nan") if share.high is None else share.high for share in shares]
+    assert np.diff(lows).min() >= -1e-12
+    assert np.diff(highs).min() >= -1e-12
+    assert highs[0] == pytest.approx(1 - 0.05 ** (1 / clusters))
+
+
+def test_a_first_event_never_narrows_the_limit_in_uneven_clusters() -> None:
+    design = np.repeat(np.arange(8), [1, 2, 3, 5, 8, 13, 21, 34])
+    without = clustered_share(np.zeros(87), design)
+    for cluster in range(8):
+        first = np.arange(87) == np.flatnonzero(design == cluster)[0]
+        one, but_one = clustered_share(first, design), clustered_share(~first, design)
+        assert one.high is not None
+        assert without.high is not None
+        assert one.high >= without.high
+        assert but_one.low == pytest.approx(1 - one.high)
+
+
 def test_limits_hold_for_clustered_draws() -> None:
     """A share of 3 % whose events cluster (correlation 0.2): the lower limit is above it in at most 2.5 %."""
     rng, above, runs = np.random.default_rng(3), 0, 1500
