@@ -41,11 +41,13 @@ __all__ = [
     "Option",
     "Outlook",
     "Plan",
+    "growths",
     "layout_of_rows",
     "plan_for",
     "plan_of_differences",
     "plan_of_values",
     "primary_design",
+    "whole",
 ]
 
 #: A plan is made for the upper limit of an observed spread, as `rules.min_detectable`.
@@ -81,10 +83,14 @@ class Option:
     Attributes:
         more: what there is more of, such as "speakers".
         outlook: with what is needed; None: no number of these is enough.
+        estimated: candidates that were drawn need another size than the one that follows from the spread.
+        largest: number of samples up to which no size was enough for drawn candidates; None: not drawn.
     """
 
     more: str
     outlook: Outlook | None
+    estimated: bool = False
+    largest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +107,7 @@ class Plan:
         caution: factor of the spread for what is needed.
         now: the chances with the layout at hand.
         options: what is needed for the policy's power, at the upper limit of an observed spread.
+        draws: number of candidates that were drawn for the chances; 0: they follow from the variances.
     """
 
     primary: str
@@ -113,6 +120,7 @@ class Plan:
     caution: float
     now: Outlook
     options: tuple[Option, ...]
+    draws: int = 0
 
     @property
     def best(self) -> Outlook | None:
@@ -170,12 +178,12 @@ def plan_for(
 
     wide = variances.times(caution**2)
     options = []
-    for more, speakers, sentences in _directions(layout):
+    for more, speakers, sentences in growths(layout):
         for verdicts in (repeats, *((3,) if variances.judge and repeats < 3 else ())):
             factor = _factor(wide.with_repeats(verdicts), layout, policy, speakers, sentences)
             at = None if factor is None else layout.scaled(factor**speakers, factor**sentences)
             name = more if verdicts == repeats else f"{more}, {verdicts} verdicts a reply"
-            options.append(Option(more=name, outlook=None if at is None else outlook(_whole(at), verdicts)))
+            options.append(Option(more=name, outlook=None if at is None else outlook(whole(at), verdicts)))
     return Plan(
         primary=policy.primary,
         margin=policy.margin,
@@ -190,7 +198,7 @@ def plan_for(
     )
 
 
-def _directions(layout: Layout) -> list[tuple[str, int, int]]:
+def growths(layout: Layout) -> list[tuple[str, int, int]]:
     """Return what a layout can have more of, and whether the numbers of speakers and sentences grow by it."""
     if not layout.crossed:
         return [(layout.name, 1, 0)]
@@ -221,7 +229,7 @@ def _factor(
     return high
 
 
-def _whole(layout: Layout) -> Layout:
+def whole(layout: Layout) -> Layout:
     """Return a layout with whole numbers."""
     return replace(
         layout,

@@ -2,19 +2,20 @@
 
 The spread of the differences follows from that of the scores and from an assumed correlation. Where nearly
 all scores are the same, few clusters of two such runs differ, and the bounds of a decision lie farther away
-than the spread alone puts them (see `stats.tails`). Then the plan draws equal candidates, counts how many of
-them pass, and widens the spread until it promises no more.
+than the spread alone puts them (see `stats.tails`). Then equal candidates are drawn: the plan promises no
+more than the share of them that passes, and names a size only if enough candidates of that size pass.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echat_eval.analysis.differences import difference
 from echat_eval.analysis.frames import over_all_tasks
-from echat_eval.gate.plan import plan_for, plan_of_values, primary_design
+from echat_eval.gate.plan import Option, Outlook, growths, plan_of_values, primary_design, whole
+from echat_eval.gate.plan_draws import DRAWS, Draws
 from echat_eval.stats import cluster_mean
 from echat_eval.stats.power import power_of
 from echat_eval.stats.tails import MOVED_SHARE
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 
     from echat_eval.gate.plan import Plan
     from echat_eval.gate.policy import Policy
-    from echat_eval.stats import Design
+    from echat_eval.stats.power import Layout
 
 __all__ = ["SHARED", "plan_of_scores"]
 
 #: Assumed correlation of two systems' scores of one sample.
 SHARED = 0.5
-#: Number of candidates drawn: the share that passes has a standard error of at most 4 points.
-_DRAWS = 160
-#: Largest factor by which the variance is widened.
+#: Largest factor by which the variance is widened, if the metric has no range.
 _WIDEST = 1e4
+#: Factor from one size that is drawn to the next.
+_STEP = 1.25
+#: No size is drawn that has more samples than this, nor than this factor times those at hand.
+_MOST_SAMPLES, _MOST_TIMES = 20_000, 40
 
 
 def plan_of_scores(
@@ -60,11 +63,15 @@ def plan_of_scores(
     )
     if plan is None:
         return None
-    members = [np.flatnonzero(design.factors[-1] == code) for code in np.unique(design.factors[-1])]
-    if not _alike(values, members):
+    draws = Draws(rows, design, policy, tests=tests, correlation=correlation)
+    if not _alike(values, draws.members):
         return plan
-    widened = plan.variances.times(_factor(plan, policy, _passes(rows, members, design, policy, correlation)))
-    return plan_for(widened, plan.now.layout, policy, tests=tests, source=source, caution=plan.caution)
+    now = _no_more(plan.now, draws.outlook(plan.now.layout))
+    options = tuple(_drawn(option, plan.now.layout, draws, policy) for option in plan.options)
+    width = policy.metrics[policy.primary].width
+    widest = _WIDEST if width is None else max(width**2 / max(plan.variances.total, 1e-300), 1.0)
+    widened = plan.variances.times(_factor(plan, policy, now.equal_passes, widest))
+    return replace(plan, now=now, options=options, variances=widened, draws=DRAWS)
 
 
 def _alike(values: np.ndarray, members: list[np.ndarray]) -> bool:
@@ -74,38 +81,39 @@ def _alike(values: np.ndarray, members: list[np.ndarray]) -> bool:
     return bool(same >= (1 - MOVED_SHARE) * max(len(means) * (len(means) - 1), 1))
 
 
-def _passes(
-    rows: pd.DataFrame, members: list[np.ndarray], design: Design, policy: Policy, correlation: float
-) -> float:
-    """Return the share of equal candidates that pass: some clusters keep their scores, others do not."""
-    rng, passed = np.random.default_rng(0), 0
-    for _ in range(_DRAWS):
-        taken = np.arange(len(rows))
-        for own in members:
-            if rng.random() >= correlation:
-                taken[own] = np.resize(members[rng.integers(len(members))], len(own))
-        drawn = rows.assign(same_reply=False)
-        for name in {"value", "weight"} & set(rows.columns):
-            drawn[name] = rows[name].to_numpy()[taken]
-        found = difference(
-            drawn,
-            policy.metrics[policy.primary],
-            coverage=policy.level,
-            min_clusters=2,
-            design_of=lambda _: design,
-        ).observed
-        passed += found is not None and found.low is not None and found.low > -policy.margin
-    return passed / _DRAWS
+def _no_more(promised: Outlook, drawn: Outlook) -> Outlook:
+    """Return the promised chances, or what was drawn where that is less."""
+    return replace(
+        promised,
+        equal_passes=min(promised.equal_passes, drawn.equal_passes),
+        drop_shown=min(promised.drop_shown, drawn.drop_shown),
+        twice_shown=min(promised.twice_shown, drawn.twice_shown),
+    )
 
 
-def _factor(plan: Plan, policy: Policy, chance: float) -> float:
+def _drawn(option: Option, at: Layout, draws: Draws, policy: Policy) -> Option:
+    """Return the first size, from the planned one upwards, at which enough of the drawn candidates pass."""
+    speakers, sentences = next((a, b) for name, a, b in growths(at) if name == option.more)
+    planned = option.outlook.layout if option.outlook is not None else at
+    factor = planned.speakers / at.speakers if speakers else planned.sentences / at.sentences
+    largest = max(min(at.samples * _MOST_TIMES, _MOST_SAMPLES), at.samples)
+    estimated = option.outlook is None
+    while (layout := whole(at.scaled(factor**speakers, factor**sentences))).samples <= largest:
+        outlook = draws.outlook(layout, at_least=policy.power)
+        if outlook.equal_passes >= policy.power:
+            return replace(option, outlook=outlook, estimated=estimated)
+        factor, estimated = factor * _STEP, True
+    return replace(option, outlook=None, largest=largest)
+
+
+def _factor(plan: Plan, policy: Policy, chance: float, widest: float) -> float:
     """Return the factor of the variance with which the plan promises this chance; 1 if it promises less."""
 
     def promised(factor: float) -> float:
         variances = plan.variances.times(factor)
         return power_of(policy.margin, variances, plan.now.layout, level=policy.level)
 
-    low, high = 1.0, _WIDEST
+    low, high = 1.0, widest
     if promised(low) <= chance or promised(high) >= chance:
         return low if promised(low) <= chance else high
     while high / low > 1 + 1e-3:

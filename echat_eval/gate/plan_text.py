@@ -55,21 +55,26 @@ def plan_lines(plan: Plan, cost: UnitCost | None = None) -> list[str]:
         *_rows("this test set", plan.now),
     ]
     for option in plan.options:
-        if option.outlook is None:
+        if option.outlook is not None:
+            prefix = "about " if option.estimated else ""
+            lines += _rows(f"for {goal} by the number of {option.more}", option.outlook, prefix)
+        elif option.largest is None:
             lines.append(f"more {option.more}: no number of them gives {goal}")
         else:
-            lines += _rows(f"for {goal} by the number of {option.more}", option.outlook)
+            lines.append(f"more {option.more}: cannot tell, {option.largest:,.0f} samples do not give {goal}")
     lines += ["", f"A drop of {2 * plan.margin:g} is 'regress' as often as one of {plan.margin:g} is shown."]
-    if plan.caution > 1:
+    if plan.draws:
+        lines.append(f"Nearly all scores are the same: chances are those of {plan.draws} drawn candidates.")
+    elif plan.caution > 1:
         lines.append(f"{goal} holds even if the true spread is {plan.caution:.2f} times the observed one.")
     lines += [] if cost is None else ["", *_cost_lines(plan, cost)]
     return lines
 
 
-def _rows(name: str, outlook: Outlook) -> list[str]:
+def _rows(name: str, outlook: Outlook, prefix: str = "") -> list[str]:
     chances = (outlook.equal_passes, outlook.drop_shown, outlook.twice_shown)
     numbers = " ".join(f"{share_text(chance):>9}" for chance in chances)
-    return [name, f"{f'  {outlook.layout}':49} {numbers}"]
+    return [name, f"{f'  {prefix}{outlook.layout}':49} {numbers}"]
 
 
 def _cost_lines(plan: Plan, cost: UnitCost) -> list[str]:
