@@ -62,7 +62,7 @@ def resident() -> int:
 
 
 def fill_memory() -> None:
-    len(b"x" * (60_000_000 + max(0, case.memory_peak() - resident())))
+    len(b"x" * (400_000_000 + max(0, case.memory_peak() - resident())))
 
 
 @pytest.mark.parametrize(
