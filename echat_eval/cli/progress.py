@@ -180,26 +180,33 @@ class _Counts:
             self.done += count
 
     def share(self) -> float | None:
-        """Return the share of all work that is done, in time, not in rows; None: it is not known yet.
+        """Return the share of the work that is done, in time, not in rows; None: it is not known yet.
 
         A row of one stage can take as long as a thousand of another. A stage that has not begun is taken to
-        be as fast as the mean of its kind, such as "respond". While a kind has no speed, there is no share.
+        be as fast as the mean of its kind, such as "respond". Kinds without a speed are left out (`whole`).
         """
         if self.done >= self.total:
             return 1.0 if self.total else None
-        speeds = {name: stage.seconds_a_row() for name, stage in self._stages.items() if stage.rows}
-        kinds: dict[str, list[float]] = {}
-        for name, speed in speeds.items():
-            kinds.setdefault(_kind(name), []).extend([] if speed is None else [speed])
-        if not all(kinds.values()):
-            return None
+        kinds = self._speeds()
         work = done = 0.0
-        for name, found in speeds.items():
-            alike = kinds[_kind(name)]
-            each = sum(alike) / len(alike) if found is None else found
-            stage = self._stages[name]
+        for name, stage in self._stages.items():
+            alike = kinds.get(_kind(name)) or [0.0]
+            each = stage.seconds_a_row() or sum(alike) / len(alike)
             work, done = work + each * stage.rows, done + each * stage.done
         return min(done / work, 0.99) if work else None
+
+    def whole(self) -> bool:
+        """Return whether every kind of stage has a speed."""
+        return all(self._speeds().values())
+
+    def _speeds(self) -> dict[str, list[float]]:
+        """Return the seconds per row of the stages of each kind."""
+        kinds: dict[str, list[float]] = {}
+        for name, stage in self._stages.items():
+            if stage.rows:
+                speed = stage.seconds_a_row()
+                kinds.setdefault(_kind(name), []).extend([] if speed is None else [speed])
+        return kinds
 
     def line(self, now: float) -> str:
         """Return how far it is, and the stages that moved since the last line; "" if all is done."""
@@ -213,10 +220,13 @@ class _Counts:
         ]
         for stage in self._stages.values():
             stage.shown = stage.done
-        elapsed, share = now - self._began, self.share()
-        how_far = "" if share is None else f"about {int(100 * share)} % done"
+        elapsed, share, whole = now - self._began, self.share(), self.whole()
+        if not whole and share is not None and share >= 0.99:
+            share = None  # what has begun is done, and of the others nothing is known
+        of, to = ("done", "left") if whole else ("of what has begun", "left for it")
+        how_far = "" if share is None else f"about {int(100 * share)} % {of}"
         if share:
-            how_far += f", about {_duration(elapsed * (1 - share) / share)} left"
+            how_far += f", about {_duration(elapsed * (1 - share) / share)} {to}"
         return f"{_duration(elapsed)}: {'; '.join(part for part in (how_far, ', '.join(texts)) if part)}"
 
 
