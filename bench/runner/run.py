@@ -35,6 +35,7 @@ from bench.support.machine import machine  # noqa: E402
 from bench.support.made_task import write_task  # noqa: E402
 
 ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # no module of the folder that the commands run in
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "PYTHONPATH": str(ROOT),
