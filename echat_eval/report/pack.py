@@ -183,11 +183,8 @@ def _notes(merged: MergedRuns) -> list[str]:
         )
     days = {model: day for m in merged.manifests for model, day in m.retirements.items()}
     notes += [retirement_note(model, day) for model, day in sorted(days.items())]
-    expected = len(merged.samples) * len(merged.roles)
-    pending = expected - len(merged.responses)
-    if pending > 0 and len(merged.manifests) == 1:
-        notes.append(f"unfinished run: {pending} of {expected} replies are not there yet")
-    return notes
+    lacks = [] if merged.board is None else merged.board.unfinished
+    return [*notes, *(f"unfinished run: {what}" for what in lacks)]
 
 
 def _tables(
